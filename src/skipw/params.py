@@ -1,0 +1,324 @@
+"""Settings: read ``params.yaml``, check every key, type and range, and hand them out as frozen dataclasses.
+
+Sections are named like the stages of the pipeline. A whole file is checked at once, so that a misspelt key fails
+before anything was downloaded or trained. Only the standard library and PyYAML are needed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from skipw.checked import build, refuse_unknown, section, value
+from skipw.errors import ParamsError
+
+__all__ = ["DATASETS", "Params", "TrainSettings", "experiment_settings", "load"]
+
+DATASETS = ("adding", "mnist", "imdb", "har")
+MODELS = ("skipw", "thrrnn", "skiprnn", "dense", "random", "periodic")
+SOURCES = ("auto", "official", "mirror", "registry", "substitute")
+RATES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that one training needs, as ``experiment_settings`` puts it together: recipe, then experiment.
+
+    The first five fields say which experiment it is and stand in the experiment alone; a recipe holds the others.
+    """
+
+    experiment: str = ""  # its name, <dataset>-<suffix>
+    dataset: str = value("adding", choices=DATASETS)
+    model: str = value("skipw", choices=MODELS)
+    init_from: str | None = None  # the experiment whose best weights this one starts from (next smaller λ)
+    start: str = ""  # the folder of init_from's model, else of the prepared data; what DVC waits for
+    # The model.
+    cell: str = value("gru", choices=("gru", "lstm"))
+    hidden_size: int = value(128, low=1)
+    num_layers: int = value(1, low=1)
+    head_hidden: int = value(0, low=0)  # width of a ReLU layer before the last linear one; 0 = none
+    dropout: float = value(0.0, low=0.0, high=0.95)  # between readout and head
+    window: int = value(10, low=1)  # L, in inputs; used by skipw alone
+    time_feature: str = value("steps", choices=("steps", "window", "since_update", "none"))
+    time_scale: float = value(100.0, low=1e-6)  # what the time feature is divided by
+    select: str = value("topk", choices=("topk", "sample", "random", "first", "last", "first_above"))
+    initial_state: str = value("trainable", choices=("trainable", "zeros"))
+    gate_state_gradient: float = value(1.0, low=0.0, high=1.0)  # share of the gates' gradient that enters the state
+    gate_bias: float = value(1.0, low=-20.0, high=20.0)  # at the start of training
+    # The cost of an input.
+    cost_per_input: float = value(0.0, low=0.0)  # λ
+    # λ over the run: pairs (share of the run in [0, 1], factor on λ), linear between them, constant outside.
+    cost_schedule: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
+    random_budget: float = value(0.0, low=0.0, high=1.0)  # share of batches trained at K uniform in 1..L
+    random_budget_from: float = value(0.0, low=0.0, high=1.0)  # share of the run after which that begins
+    rate_low: float = value(0.05, low=0.0, high=1.0)  # random: the masks' rate is drawn uniformly, per batch,
+    rate_high: float = value(1.0, low=0.0, high=1.0)  # from [rate_low, rate_high]
+    # The optimiser (Adam) and the run.
+    batch_size: int = value(64, low=1)
+    learning_rate: float = value(1e-3, low=1e-9, high=1.0)
+    schedule: str = value("cosine", choices=("cosine", "constant", "exponential"))
+    decay: float = value(0.96, low=1e-6, high=1.0)  # exponential: rate · decay^(samples / decay_samples)
+    decay_samples: int = value(100_000, low=1)
+    warmup_steps: int = value(0, low=0)  # the rate rises linearly from 0 during these
+    weight_decay: float = value(0.0, low=0.0)
+    clip: float = value(1.0, low=0.0)  # largest global gradient norm; 0 = no clipping
+    steps: int | None = value(None, low=1)  # length of the run in batches,
+    epochs: int | None = value(None, low=1)  # or in passes over the training data: exactly one of the two
+    val_every: int | None = value(None, low=1)  # steps between validations; null = once an epoch
+    patience: int | None = value(None, low=1)  # validations without a better loss before it stops; null = never
+    train_limit: int | None = value(None, low=1)  # use only the first so many sequences; null = all
+    val_limit: int | None = value(None, low=1)
+    seed: int = value(0, low=0)
+    num_threads: int = value(1, low=1)
+    backend: str = value("auto", choices=("auto", "reference", "compact", "native", "triton"))
+
+    @property
+    def trained(self) -> bool:
+        """False for ``<dataset>-periodic``, which evaluates the model of ``<dataset>-random``."""
+        return self.model != "periodic"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set may come from; ``auto`` tries every place in order, a substitute last."""
+
+    source: str = value("auto", choices=SOURCES)
+
+
+@dataclass(frozen=True)
+class ImdbSource(Source):
+    glove_dimension: int = value(100, choices=(50, 100, 200, 300))
+
+
+@dataclass(frozen=True)
+class HarSource(Source):
+    folder: str | None = None  # any data set in the HAR text format takes har's place
+
+
+@dataclass(frozen=True)
+class Download:
+    adding: Source = section(Source)
+    mnist: Source = section(Source)
+    imdb: ImdbSource = section(ImdbSource)
+    har: HarSource = section(HarSource)
+
+
+@dataclass(frozen=True)
+class PrepareAdding:
+    num_steps: int = value(50, low=10)  # T
+    train: int = value(200_000, low=1)  # sequences
+    val: int = value(10_000, low=1)
+    test: int = value(100_000, low=1)  # a multiple of 125 is balanced over all marker pairs at T = 50
+
+
+@dataclass(frozen=True)
+class PrepareMnist:
+    image_size: int = value(28, low=1, high=28)  # pixels a side; T is its square
+    val: int = value(5000, low=1)  # images carved out of the training set
+    train_limit: int | None = value(None, low=1)
+    test_limit: int | None = value(None, low=1)
+
+
+@dataclass(frozen=True)
+class PrepareImdb:
+    vocabulary_size: int = value(20_000, low=2)
+    max_length: int = value(200, low=1)  # tokens
+    crop: str = value("last", choices=("last", "first"))  # the part of a longer review that stays
+    val_share: float = value(0.15, low=0.001, high=0.9)  # of the training reviews
+    train_limit: int | None = value(None, low=2)
+    test_limit: int | None = value(None, low=2)
+
+
+@dataclass(frozen=True)
+class PrepareHar:
+    val_share: float = value(0.15, low=0.001, high=0.9)  # of the recordings
+    normaliser: str = value("pose", choices=("pose", "standard", "none"))
+    train_limit: int | None = value(None, low=1)  # recordings
+    test_limit: int | None = value(None, low=1)
+
+
+@dataclass(frozen=True)
+class Prepare:
+    seed: int = value(0, low=0)
+    adding: PrepareAdding = section(PrepareAdding)
+    mnist: PrepareMnist = section(PrepareMnist)
+    imdb: PrepareImdb = section(PrepareImdb)
+    har: PrepareHar = section(PrepareHar)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    skipw: tuple[float, ...] = value((0.5,), low=0.0, high=1.0)
+    thrrnn: tuple[float, ...] = value((0.5, 0.6, 0.7, 0.8, 0.9), low=0.0, high=1.0)
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    adding: int = value(100, low=1)  # random masks drawn for each rate
+    default: int = value(50, low=1)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    rates: tuple[float, ...] = value(RATES, low=0.0, high=1.0)  # shares of inputs that random and periodic take
+    evaluations: Evaluations = section(Evaluations)
+    sequences: int | None = value(2000, low=1)  # that random is evaluated on; null = all
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    thresholds: Thresholds = section(Thresholds)
+    batch_size: int = value(500, low=1)
+    val_limit: int | None = value(None, low=1)
+    test_limit: int | None = value(None, low=1)
+    random: Sampling = section(Sampling)
+    num_threads: int = value(1, low=1)
+    seed: int = value(0, low=0)
+    backend: str = value("auto", choices=("auto", "reference", "compact", "native", "triton"))
+
+
+@dataclass(frozen=True)
+class Pareto:
+    min_gain: float = value(0.0, low=0.0)  # how much better than the constant predictor a point must be on val
+
+
+@dataclass(frozen=True)
+class Register:
+    example_sequences: int = value(2, low=1)  # in the input example that is logged with each version
+
+
+@dataclass(frozen=True)
+class Report:
+    title: str = "SkipW"
+
+
+@dataclass(frozen=True)
+class Train:
+    recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    experiments: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Params:
+    """A whole, checked file of settings."""
+
+    scale: str = value("laptop", choices=("laptop", "paper", "tiny"))  # the MLflow tag ``scale``
+    download: Download = section(Download)
+    prepare: Prepare = section(Prepare)
+    train: Train = section(Train)
+    evaluate: Evaluate = section(Evaluate)
+    pareto: Pareto = section(Pareto)
+    register: Register = section(Register)
+    report: Report = section(Report)
+
+
+IDENTITY = ("experiment", "dataset", "model", "init_from", "start")
+RECIPE_KEYS = tuple(f.name for f in fields(TrainSettings) if f.name not in IDENTITY)
+EXPERIMENT_KEYS = (*IDENTITY[1:], *RECIPE_KEYS)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's numbers (``1e-4`` is one) and no key twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise ParamsError(f"line {node.start_mark.line + 1}: key {key!r} stands there twice; keep one.")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def load(path: str | Path) -> Params:
+    """Read and check a whole file of settings.
+
+    Raises:
+        ParamsError: no such file, no YAML, an unknown key (the nearest known one is named), a wrong type, a value outside
+            its range, or experiments that do not fit together.
+    """
+    try:
+        content = _Loader(Path(path).read_text(encoding="utf-8")).get_single_data()
+        params = build(Params, content, "")
+        _check_experiments(params)
+    except OSError as error:
+        raise ParamsError(f"{path}: cannot be read ({error.strerror}); pass the path of a params.yaml.") from error
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path}: not valid YAML: {error}") from error
+    except ParamsError as error:
+        raise ParamsError(f"{path}: {error}") from None
+    return params
+
+
+def experiment_settings(params: Params, name: str) -> TrainSettings:
+    """The settings of one experiment: its data set's recipe, overridden by the experiment's own keys.
+
+    ``<dataset>-periodic`` has no entry of its own: it evaluates the model of ``<dataset>-random``.
+
+    Raises:
+        ParamsError: no such experiment, or settings that do not fit together.
+    """
+    experiments = params.train.experiments
+    base, _, suffix = name.rpartition("-")
+    if suffix == "periodic" and f"{base}-random" in experiments and name not in experiments:
+        trained = experiment_settings(params, f"{base}-random")
+        folder = trained.start.replace("prepared", "models", 1)
+        return replace(trained, experiment=name, model="periodic", start=f"{folder}/{base}-random")
+    refuse_unknown([name], experiments, "train.experiments")
+    where = f"train.experiments.{name}"
+    own = experiments[name]
+    refuse_unknown(own, EXPERIMENT_KEYS, where)
+    recipe = params.train.recipes.get(str(own.get("dataset")), {})
+    settings = build(TrainSettings, {**recipe, **own, "experiment": name}, where)
+    _check_settings(settings, where)
+    return settings
+
+
+def _check_experiments(params: Params) -> None:
+    """Every recipe and experiment on its own, then the chains of ``init_from``."""
+    refuse_unknown(params.train.recipes, DATASETS, "train.recipes")
+    for dataset, recipe in params.train.recipes.items():
+        refuse_unknown(recipe, RECIPE_KEYS, f"train.recipes.{dataset}")
+        build(TrainSettings, recipe, f"train.recipes.{dataset}")
+    experiments = params.train.experiments
+    for name in experiments:
+        chain = [name]
+        settings = experiment_settings(params, name)
+        while settings.init_from is not None:
+            where = f"train.experiments.{chain[-1]}.init_from"
+            refuse_unknown([settings.init_from], experiments, where)
+            if settings.init_from in chain:
+                raise ParamsError(f"{where}: {' <- '.join([*chain, settings.init_from])} is a circle; break it.")
+            chain.append(settings.init_from)
+            earlier = experiment_settings(params, settings.init_from)
+            if earlier.dataset != settings.dataset:
+                raise ParamsError(f"{where}: {earlier.experiment} is of another data set, {earlier.dataset}.")
+            settings = earlier
+
+
+def _check_settings(settings: TrainSettings, where: str) -> None:
+    """What no single field can tell."""
+    if not settings.experiment.startswith(f"{settings.dataset}-"):
+        raise ParamsError(f"{where}: its data set is {settings.dataset}, so call it {settings.dataset}-<something>.")
+    if settings.model == "periodic":
+        raise ParamsError(f"{where}: periodic evaluates the model of random and needs no entry; remove this one.")
+    if (settings.steps is None) == (settings.epochs is None):
+        raise ParamsError(f"{where}: set exactly one of steps and epochs, the other to null.")
+    end = f"models/{settings.dataset}/{settings.init_from}" if settings.init_from else f"prepared/{settings.dataset}"
+    if not settings.start.endswith(end):
+        raise ParamsError(f"{where}.start: expected the folder DVC waits for, <data>/{end}, got {settings.start!r}.")
+    shares = [share for share, _ in settings.cost_schedule]
+    if not shares or shares != sorted(shares) or shares[0] < 0 or shares[-1] > 1:
+        raise ParamsError(f"{where}.cost_schedule: expected [share, factor] pairs, shares rising in [0, 1].")
+    if any(factor < 0 for _, factor in settings.cost_schedule):
+        raise ParamsError(f"{where}.cost_schedule: a factor on the cost is at least 0.")
+    if settings.rate_low > settings.rate_high:
+        raise ParamsError(f"{where}: rate_low ({settings.rate_low}) must not exceed rate_high ({settings.rate_high}).")
