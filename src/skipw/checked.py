@@ -13,19 +13,16 @@ from typing import Any, NoReturn, TypeVar
 
 from skipw.errors import ParamsError
 
-__all__ = ["build", "refuse_unknown", "section", "value"]
+__all__ = ["build", "refuse_unknown", "value"]
 
 T = TypeVar("T")
 
 
-def value(default: Any, *, low: float | None = None, high: float | None = None, choices: Iterable = ()) -> Any:
-    """A dataclass field with a default and what is allowed: ``low <= value <= high``, or one of ``choices``."""
+def value(
+    default: Any, *, low: float | None = None, high: float | None = None, choices: Iterable = ()
+) -> Any:
+    """A dataclass field with a default and what is allowed: ``low <= value <= high``, or a choice."""
     return field(default=default, metadata={"low": low, "high": high, "choices": tuple(choices)})
-
-
-def section(cls: type) -> Any:
-    """A dataclass field that holds a whole section, filled with that section's defaults."""
-    return field(default_factory=cls)
 
 
 def refuse_unknown(given: Iterable[object], known: Iterable[str], where: str) -> None:
@@ -40,19 +37,21 @@ def refuse_unknown(given: Iterable[object], known: Iterable[str], where: str) ->
             continue
         near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ParamsError(f"{where or 'the file'}: unknown key {key!r}; {hint}Known keys: {', '.join(known)}.")
+        raise ParamsError(
+            f"{where or 'the file'}: unknown key {key!r}; {hint}Known keys: {', '.join(known)}."
+        )
 
 
 def build(cls: type[T], given: object, where: str) -> T:
     """An instance of the dataclass ``cls`` from a mapping; keys that are absent take their defaults.
 
     Args:
-        cls: a dataclass whose fields were made with ``value`` and ``section``.
+        cls: a dataclass whose fields were made with ``value`` or hold another such dataclass.
         given: the mapping, or None for an empty section.
         where: the mapping's place in its file, as ``evaluate.random``, for the messages.
 
     Raises:
-        ParamsError: unknown key, wrong type, or a value outside its range; says where, what was expected and what came.
+        ParamsError: unknown key, wrong type, or a value outside its range.
     """
     if given is None:
         given = {}
@@ -77,9 +76,11 @@ def _typed(content: object, hint: Any, where: str) -> Any:
     """``content`` as the type that ``hint`` names; a bool is no number, an int is a float too."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        if content is None:
+        if content is None and type(None) in inner:
             return None
-        return _typed(content, next(part for part in inner if part is not type(None)), where)
+        parts = [part for part in inner if part is not type(None)]
+        lists = [part for part in parts if typing.get_origin(part) is tuple]
+        return _typed(content, lists[0] if lists and isinstance(content, list) else parts[0], where)
     if dataclasses.is_dataclass(hint):
         return build(hint, content, where)  # type: ignore[arg-type]
     if origin is tuple:
@@ -99,7 +100,9 @@ def _typed_list(content: object, inner: tuple, where: str) -> tuple:
         inner = (inner[0],) * len(content)
     if len(content) != len(inner):
         _expected(f"a list of {len(inner)} values", content, where)
-    return tuple(_typed(part, hint, f"{where}[{i}]") for i, (part, hint) in enumerate(zip(content, inner, strict=True)))
+    return tuple(
+        _typed(part, hint, f"{where}[{i}]") for i, (part, hint) in enumerate(zip(content, inner, strict=True))
+    )
 
 
 def _typed_scalar(content: object, hint: type, where: str) -> Any:

@@ -1,81 +1,85 @@
-"""Settings: read ``params.yaml``, check every key, type and range, and hand them out as frozen dataclasses.
+"""Settings: read ``params.yaml``, check every key, type and range, hand them out as frozen dataclasses.
 
-Sections are named like the stages of the pipeline. A whole file is checked at once, so that a misspelt key fails
-before anything was downloaded or trained. Only the standard library and PyYAML are needed.
+Sections are named like the stages of the pipeline. A whole file is checked at once, so that a misspelt
+key fails before anything was downloaded or trained.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from skipw.checked import build, refuse_unknown, section, value
+from skipw.checked import build, refuse_unknown, value
 from skipw.errors import ParamsError
 
 __all__ = ["DATASETS", "Params", "TrainSettings", "experiment_settings", "load"]
 
 DATASETS = ("adding", "mnist", "imdb", "har")
 MODELS = ("skipw", "thrrnn", "skiprnn", "dense", "random", "periodic")
+BACKENDS = ("auto", "reference", "compact", "native", "triton")
 SOURCES = ("auto", "official", "mirror", "registry", "substitute")
 RATES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Everything that one training needs, as ``experiment_settings`` puts it together: recipe, then experiment.
+    """All that one training needs, as ``experiment_settings`` puts it together: recipe, then experiment.
 
-    The first five fields say which experiment it is and stand in the experiment alone; a recipe holds the others.
+    The first five fields say which experiment it is and stand in its entry; a recipe holds the others.
     """
 
-    experiment: str = ""  # its name, <dataset>-<suffix>
+    experiment: str  # its name, <dataset>-<suffix>
     dataset: str = value("adding", choices=DATASETS)
     model: str = value("skipw", choices=MODELS)
-    init_from: str | None = None  # the experiment whose best weights this one starts from (next smaller λ)
-    start: str = ""  # the folder of init_from's model, else of the prepared data; what DVC waits for
+    init_from: str | None = None  # the experiment whose weights this one starts from (next smaller λ)
+    start: str = ""  # the folder of init_from's model, else of the prepared data: what DVC waits for
     # The model.
     cell: str = value("gru", choices=("gru", "lstm"))
-    hidden_size: int = value(128, low=1)
+    hidden_size: int = value(64, low=1)
     num_layers: int = value(1, low=1)
     head_hidden: int = value(0, low=0)  # width of a ReLU layer before the last linear one; 0 = none
-    dropout: float = value(0.0, low=0.0, high=0.95)  # between readout and head
-    window: int = value(10, low=1)  # L, in inputs; used by skipw alone
+    dropout: float = value(0.0, low=0.0, high=0.99)  # on the readout, before the head
+    input_dropout: float = value(0.0, low=0.0, high=0.99)  # on single values of the inputs
+    window: int | None = value(None, low=1)  # L, in inputs; only skipw reads it
     time_feature: str = value("steps", choices=("steps", "window", "since_update", "none"))
     time_scale: float = value(100.0, low=1e-6)  # what the time feature is divided by
     select: str = value("topk", choices=("topk", "sample", "random", "first", "last", "first_above"))
     initial_state: str = value("trainable", choices=("trainable", "zeros"))
-    gate_state_gradient: float = value(1.0, low=0.0, high=1.0)  # share of the gates' gradient that enters the state
-    gate_bias: float = value(1.0, low=-20.0, high=20.0)  # at the start of training
+    gate_state_gradient: float = value(1.0, low=0.0)  # scale of the gradient that gates send into the state
+    # At the start of training; a list is repeated over the window's slots, other models take its first.
+    gate_bias: float | tuple[float, ...] = value(1.0, low=-20.0, high=20.0)
     # The cost of an input.
     cost_per_input: float = value(0.0, low=0.0)  # λ
-    # λ over the run: pairs (share of the run in [0, 1], factor on λ), linear between them, constant outside.
+    # λ over the run: pairs (share of the run in [0, 1], factor on λ), linear between them.
     cost_schedule: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
-    random_budget: float = value(0.0, low=0.0, high=1.0)  # share of batches trained at K uniform in 1..L
+    random_budget: float = value(0.0, low=0.0, high=1.0)  # skipw: share of batches with K uniform in 1..L
     random_budget_from: float = value(0.0, low=0.0, high=1.0)  # share of the run after which that begins
-    rate_low: float = value(0.05, low=0.0, high=1.0)  # random: the masks' rate is drawn uniformly, per batch,
-    rate_high: float = value(1.0, low=0.0, high=1.0)  # from [rate_low, rate_high]
     # The optimiser (Adam) and the run.
+    steps: int = value(2000, low=1)  # batches in all
     batch_size: int = value(64, low=1)
-    learning_rate: float = value(1e-3, low=1e-9, high=1.0)
+    learning_rate: float = value(1e-3, low=1e-9, high=1.0)  # its peak
     schedule: str = value("cosine", choices=("cosine", "constant", "exponential"))
-    decay: float = value(0.96, low=1e-6, high=1.0)  # exponential: rate · decay^(samples / decay_samples)
-    decay_samples: int = value(100_000, low=1)
-    warmup_steps: int = value(0, low=0)  # the rate rises linearly from 0 during these
+    warmup: float = value(0.0, low=0.0, high=0.99)  # share of the run in which the rate rises linearly
+    final_learning_rate: float = value(0.0, low=0.0, high=1.0)  # cosine: its end, as a share of the peak
+    decay_rate: float = value(0.96, low=1e-6, high=1.0)  # exponential: factor per decay_samples
+    decay_samples: int = value(100_000, low=1)  # exponential: sequences trained on
     weight_decay: float = value(0.0, low=0.0)
-    clip: float = value(1.0, low=0.0)  # largest global gradient norm; 0 = no clipping
-    steps: int | None = value(None, low=1)  # length of the run in batches,
-    epochs: int | None = value(None, low=1)  # or in passes over the training data: exactly one of the two
-    val_every: int | None = value(None, low=1)  # steps between validations; null = once an epoch
-    patience: int | None = value(None, low=1)  # validations without a better loss before it stops; null = never
+    label_smoothing: float = value(0.0, low=0.0, high=0.99)  # classification only
+    clip: float | None = value(1.0, low=1e-9)  # largest global norm of the gradient; null = no clipping
+    val_every: int = value(250, low=1)  # steps between validations
+    eval_batch_size: int = value(500, low=1)
+    patience: int | None = value(None, low=1)  # validations without a better loss; null = never stop
+    checkpoint_from: float = value(0.0, low=0.0, high=1.0)  # share of the run before which none is kept
     train_limit: int | None = value(None, low=1)  # use only the first so many sequences; null = all
     val_limit: int | None = value(None, low=1)
     seed: int = value(0, low=0)
     num_threads: int = value(1, low=1)
-    backend: str = value("auto", choices=("auto", "reference", "compact", "native", "triton"))
+    backend: str = value("auto", choices=BACKENDS)
 
     @property
     def trained(self) -> bool:
@@ -102,10 +106,10 @@ class HarSource(Source):
 
 @dataclass(frozen=True)
 class Download:
-    adding: Source = section(Source)
-    mnist: Source = section(Source)
-    imdb: ImdbSource = section(ImdbSource)
-    har: HarSource = section(HarSource)
+    adding: Source = Source()
+    mnist: Source = Source()
+    imdb: ImdbSource = ImdbSource()
+    har: HarSource = HarSource()
 
 
 @dataclass(frozen=True)
@@ -145,10 +149,10 @@ class PrepareHar:
 @dataclass(frozen=True)
 class Prepare:
     seed: int = value(0, low=0)
-    adding: PrepareAdding = section(PrepareAdding)
-    mnist: PrepareMnist = section(PrepareMnist)
-    imdb: PrepareImdb = section(PrepareImdb)
-    har: PrepareHar = section(PrepareHar)
+    adding: PrepareAdding = PrepareAdding()
+    mnist: PrepareMnist = PrepareMnist()
+    imdb: PrepareImdb = PrepareImdb()
+    har: PrepareHar = PrepareHar()
 
 
 @dataclass(frozen=True)
@@ -165,26 +169,30 @@ class Evaluations:
 
 @dataclass(frozen=True)
 class Sampling:
-    rates: tuple[float, ...] = value(RATES, low=0.0, high=1.0)  # shares of inputs that random and periodic take
-    evaluations: Evaluations = section(Evaluations)
+    rates: tuple[float, ...] = value(
+        RATES, low=0.0, high=1.0
+    )  # shares of inputs that random and periodic take
+    evaluations: Evaluations = Evaluations()
     sequences: int | None = value(2000, low=1)  # that random is evaluated on; null = all
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    thresholds: Thresholds = section(Thresholds)
+    thresholds: Thresholds = Thresholds()
     batch_size: int = value(500, low=1)
     val_limit: int | None = value(None, low=1)
     test_limit: int | None = value(None, low=1)
-    random: Sampling = section(Sampling)
+    random: Sampling = Sampling()
     num_threads: int = value(1, low=1)
     seed: int = value(0, low=0)
-    backend: str = value("auto", choices=("auto", "reference", "compact", "native", "triton"))
+    backend: str = value("auto", choices=BACKENDS)
 
 
 @dataclass(frozen=True)
 class Pareto:
-    min_gain: float = value(0.0, low=0.0)  # how much better than the constant predictor a point must be on val
+    min_gain: float = value(
+        0.0, low=0.0
+    )  # how much better than the constant predictor a point must be on val
 
 
 @dataclass(frozen=True)
@@ -208,13 +216,13 @@ class Params:
     """A whole, checked file of settings."""
 
     scale: str = value("laptop", choices=("laptop", "paper", "tiny"))  # the MLflow tag ``scale``
-    download: Download = section(Download)
-    prepare: Prepare = section(Prepare)
-    train: Train = section(Train)
-    evaluate: Evaluate = section(Evaluate)
-    pareto: Pareto = section(Pareto)
-    register: Register = section(Register)
-    report: Report = section(Report)
+    download: Download = Download()
+    prepare: Prepare = Prepare()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    pareto: Pareto = Pareto()
+    register: Register = Register()
+    report: Report = Report()
 
 
 IDENTITY = ("experiment", "dataset", "model", "init_from", "start")
@@ -229,7 +237,9 @@ class _Loader(yaml.SafeLoader):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
-                raise ParamsError(f"line {node.start_mark.line + 1}: key {key!r} stands there twice; keep one.")
+                raise ParamsError(
+                    f"line {node.start_mark.line + 1}: key {key!r} stands there twice; keep one."
+                )
         return super().construct_mapping(node, deep)
 
 
@@ -242,15 +252,17 @@ def load(path: str | Path) -> Params:
     """Read and check a whole file of settings.
 
     Raises:
-        ParamsError: no such file, no YAML, an unknown key (the nearest known one is named), a wrong type, a value outside
-            its range, or experiments that do not fit together.
+        ParamsError: no such file, no YAML, an unknown key (the nearest known one is named), a wrong type,
+            a value outside its range, or experiments that do not fit together.
     """
     try:
         content = _Loader(Path(path).read_text(encoding="utf-8")).get_single_data()
         params = build(Params, content, "")
         _check_experiments(params)
     except OSError as error:
-        raise ParamsError(f"{path}: cannot be read ({error.strerror}); pass the path of a params.yaml.") from error
+        raise ParamsError(
+            f"{path}: cannot be read ({error.strerror}); pass the path of a params.yaml."
+        ) from error
     except yaml.YAMLError as error:
         raise ParamsError(f"{path}: not valid YAML: {error}") from error
     except ParamsError as error:
@@ -287,7 +299,7 @@ def _check_experiments(params: Params) -> None:
     refuse_unknown(params.train.recipes, DATASETS, "train.recipes")
     for dataset, recipe in params.train.recipes.items():
         refuse_unknown(recipe, RECIPE_KEYS, f"train.recipes.{dataset}")
-        build(TrainSettings, recipe, f"train.recipes.{dataset}")
+        build(TrainSettings, {**recipe, "experiment": dataset}, f"train.recipes.{dataset}")
     experiments = params.train.experiments
     for name in experiments:
         chain = [name]
@@ -296,7 +308,9 @@ def _check_experiments(params: Params) -> None:
             where = f"train.experiments.{chain[-1]}.init_from"
             refuse_unknown([settings.init_from], experiments, where)
             if settings.init_from in chain:
-                raise ParamsError(f"{where}: {' <- '.join([*chain, settings.init_from])} is a circle; break it.")
+                raise ParamsError(
+                    f"{where}: {' <- '.join([*chain, settings.init_from])} is a circle; break it."
+                )
             chain.append(settings.init_from)
             earlier = experiment_settings(params, settings.init_from)
             if earlier.dataset != settings.dataset:
@@ -307,18 +321,26 @@ def _check_experiments(params: Params) -> None:
 def _check_settings(settings: TrainSettings, where: str) -> None:
     """What no single field can tell."""
     if not settings.experiment.startswith(f"{settings.dataset}-"):
-        raise ParamsError(f"{where}: its data set is {settings.dataset}, so call it {settings.dataset}-<something>.")
+        raise ParamsError(
+            f"{where}: its data set is {settings.dataset}, so call it {settings.dataset}-<something>."
+        )
     if settings.model == "periodic":
-        raise ParamsError(f"{where}: periodic evaluates the model of random and needs no entry; remove this one.")
-    if (settings.steps is None) == (settings.epochs is None):
-        raise ParamsError(f"{where}: set exactly one of steps and epochs, the other to null.")
-    end = f"models/{settings.dataset}/{settings.init_from}" if settings.init_from else f"prepared/{settings.dataset}"
+        raise ParamsError(
+            f"{where}: periodic evaluates the model of random and needs no entry; remove this one."
+        )
+    if settings.model == "skipw" and settings.window is None:
+        raise ParamsError(f"{where}.window: skipw needs a window; set it here or in its recipe.")
+    end = (
+        f"models/{settings.dataset}/{settings.init_from}"
+        if settings.init_from
+        else f"prepared/{settings.dataset}"
+    )
     if not settings.start.endswith(end):
-        raise ParamsError(f"{where}.start: expected the folder DVC waits for, <data>/{end}, got {settings.start!r}.")
+        raise ParamsError(
+            f"{where}.start: expected the folder DVC waits for, <data>/{end}, got {settings.start!r}."
+        )
     shares = [share for share, _ in settings.cost_schedule]
     if not shares or shares != sorted(shares) or shares[0] < 0 or shares[-1] > 1:
         raise ParamsError(f"{where}.cost_schedule: expected [share, factor] pairs, shares rising in [0, 1].")
     if any(factor < 0 for _, factor in settings.cost_schedule):
         raise ParamsError(f"{where}.cost_schedule: a factor on the cost is at least 0.")
-    if settings.rate_low > settings.rate_high:
-        raise ParamsError(f"{where}: rate_low ({settings.rate_low}) must not exceed rate_high ({settings.rate_high}).")
