@@ -1,0 +1,330 @@
+"""What all recurrent models here share: cells, the initial state, checks of a call, and the way to a backend."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from skipw import equations
+from skipw.errors import BudgetError, ShapeError
+from skipw.models.cells import CellSpec, make_cell, state_parts
+from skipw.operating_point import OperatingPoint, Schedule
+from skipw.ops import dispatch
+from skipw.ops.call import Call, Gate, windows_opened
+from skipw.ops.state import LayerState, SkipState
+
+__all__ = ["Recurrent", "SkipOutput"]
+
+
+@dataclass(frozen=True)
+class SkipOutput:
+    """What a model returns. B sequences of T inputs, N hidden units.
+
+    Attributes:
+        output: Float[B, T, N] of the top layer, or Float[B, N] with ``outputs="last"``; repeats beyond a length.
+        updates: Bool[B, T], the inputs that were processed.
+        importance: Float[B, T], the value that each gate compared.
+        input_cost: Float[B], Σ_t u_t (eq. 11), differentiable.
+        inputs_processed: Float[B], the share of each sequence's inputs that was processed, in [0, 1].
+        state: where each row ends; hand it in as ``state=`` to go on.
+    """
+
+    output: Tensor
+    updates: Tensor
+    importance: Tensor
+    input_cost: Tensor
+    inputs_processed: Tensor
+    state: SkipState
+
+
+class Recurrent(nn.Module, ABC):
+    """A stack of cells with one shared gate. Use SkipW, ThrRNN, SkipRNN or DenseRNN.
+
+    Args:
+        cell: "gru", "lstm" or a factory ``f(input_size, hidden_size)`` of a module ``cell(x, state) -> state``.
+        input_size: D.
+        hidden_size: N.
+        num_layers: cells on top of each other.
+        initial_state: "trainable" (one learnt N(0, 1)-initialised state) or "zeros".
+
+    Raises:
+        ShapeError: for sizes below 1 or an unknown setting.
+    """
+
+    def __init__(
+        self,
+        cell: CellSpec,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        initial_state: str = "trainable",
+    ) -> None:
+        super().__init__()
+        sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
+        for name, size in sizes.items():
+            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+                raise ShapeError(f"{name} must be a whole number of at least 1, got {size!r}.")
+        if initial_state not in ("trainable", "zeros"):
+            raise ShapeError(f"initial_state must be 'trainable' or 'zeros', got {initial_state!r}.")
+        self.cell = cell
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        widths = [input_size] + [hidden_size] * (num_layers - 1)
+        self.cells = nn.ModuleList(make_cell(cell, width, hidden_size) for width in widths)
+        self._parts = state_parts(self.cells[0], input_size, hidden_size)
+        self.initial_state: nn.Parameter | None = None
+        self.initial_cell: nn.Parameter | None = None
+        if initial_state == "trainable":
+            self.initial_state = nn.Parameter(torch.randn(num_layers, 1, hidden_size))
+            if self._parts > 1:
+                self.initial_cell = nn.Parameter(torch.randn(num_layers, 1, hidden_size))
+
+    @property
+    def window(self) -> int | None:
+        """L, or None for a model without windows."""
+        return None
+
+    @abstractmethod
+    def _gate(self) -> Gate | None:
+        """The gate of this model; None processes every input."""
+
+    def _checked_schedule(self, at: OperatingPoint | Schedule | None) -> Schedule:
+        """``at`` as a schedule that this model can follow."""
+        if at is not None:
+            raise BudgetError(f"{type(self).__name__} has no operating points; call it without `at`.")
+        return Schedule.of(None)
+
+    def _noise(
+        self, state: SkipState, x: Tensor, window: int, generator: torch.Generator | None
+    ) -> Tensor | None:
+        """Float[W, B, L] for selectors that draw; None for the others."""
+        return None
+
+    @property
+    def _draws(self) -> bool:
+        return False
+
+    @property
+    def _accumulates(self) -> bool:
+        return False
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        at: OperatingPoint | Schedule | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+        state: SkipState | Tensor | tuple[Tensor, Tensor] | None = None,
+        updates: Tensor | None = None,
+        backend: str = "auto",
+        outputs: str = "all",
+        generator: torch.Generator | None = None,
+    ) -> SkipOutput:
+        """Run a batch of sequences.
+
+        Args:
+            x: Float[B, T, D], batch first.
+            at: operating point, or a schedule that counts from this call's first input.
+            lengths: Long[B], 0 <= length <= T; inputs beyond are never processed. Default: all T.
+            state: where to go on, a ``SkipState``; or torch.nn's form of the state before t = 0, Float[layers, B, N]
+                (LSTM: a pair of them).
+            updates: Bool[B, T]; process exactly those inputs, without gates.
+            backend: "reference", "compact", "native", "triton" or "auto".
+            outputs: "all", or "last" to keep only the last output.
+            generator: what ``select="sample"`` and ``"random"`` draw from.
+        Returns:
+            A ``SkipOutput``.
+        Raises:
+            ShapeError: for a wrong shape, dtype or device of x, lengths, state or updates.
+            BudgetError: for an operating point that the model cannot follow.
+            BackendUnavailableError: if the named backend cannot serve this call.
+        """
+        self._check_input(x, outputs)
+        full = self._checked_lengths(lengths, x)
+        mask = self._checked_updates(updates, at, x)
+        schedule = Schedule.of(None) if mask is not None else self._checked_schedule(at)
+        start = self._start(state, x)
+        gate = None if mask is not None else self._gate()
+        noise = None
+        if gate is not None and self.window is not None:
+            noise = self._noise(start, x, self.window, generator)
+        call = Call(
+            x=x,
+            cells=tuple(self.cells),
+            gate=gate,
+            state=start,
+            lengths=full,
+            schedule=schedule,
+            updates=mask,
+            noise=noise,
+            window=self.window,
+            outputs=outputs,
+        )
+        result = dispatch.run(call, backend)
+        cost = equations.input_cost(result.updates)
+        return SkipOutput(
+            output=result.output,
+            updates=result.updates.detach() != 0,
+            importance=result.importance,
+            input_cost=cost,
+            inputs_processed=cost.detach() / full.clamp(min=1),
+            state=result.state,
+        )
+
+    def _check_input(self, x: Tensor, outputs: str) -> None:
+        if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != self.input_size or x.shape[0] == 0:
+            shape = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise ShapeError(
+                f"x must be Float[B, T, {self.input_size}] with B >= 1 (batch first), got {shape}; "
+                "add a batch axis with x.unsqueeze(0) for one sequence."
+            )
+        weight = next(self.parameters())
+        if x.dtype != weight.dtype or x.device != weight.device:
+            raise ShapeError(
+                f"x must be {weight.dtype} on {weight.device} as the weights are, got {x.dtype} on {x.device}; "
+                "convert x with .to(...) or the model with model.to(...)."
+            )
+        if outputs not in ("all", "last"):
+            raise ShapeError(f"outputs must be 'all' or 'last', got {outputs!r}.")
+
+    @staticmethod
+    def _checked_lengths(lengths: Tensor | Sequence[int] | None, x: Tensor) -> Tensor:
+        batch, num_steps = x.shape[:2]
+        if lengths is None:
+            return torch.full((batch,), num_steps, dtype=torch.long, device=x.device)
+        given = torch.as_tensor(lengths, device=x.device)
+        if given.shape != (batch,) or given.dtype.is_floating_point or given.dtype == torch.bool:
+            raise ShapeError(f"lengths must be Long[{batch}], got {given.dtype} {list(given.shape)}.")
+        if int(given.min()) < 0 or int(given.max()) > num_steps:
+            raise ShapeError(
+                f"lengths must lie in [0, {num_steps}], got {int(given.min())} to {int(given.max())}."
+            )
+        return given.long()
+
+    @staticmethod
+    def _checked_updates(updates: Tensor | None, at: object, x: Tensor) -> Tensor | None:
+        if updates is None:
+            return None
+        if at is not None:
+            raise BudgetError("updates= decides by itself what is processed; leave `at` out, or leave updates out.")
+        if not isinstance(updates, Tensor) or updates.dtype != torch.bool or updates.shape != x.shape[:2]:
+            got = (
+                f"{updates.dtype} {list(updates.shape)}" if isinstance(updates, Tensor) else type(updates).__name__
+            )
+            raise ShapeError(f"updates must be Bool{list(x.shape[:2])}, got {got}.")
+        return updates.to(x.device)
+
+    def _start(self, state: Any, x: Tensor) -> SkipState:
+        """The state that a call starts from."""
+        batch = x.shape[0]
+        if isinstance(state, SkipState):
+            self._check_state(state, batch)
+            return state
+        if state is None:
+            layers = tuple(self._initial_layer(layer, batch, x) for layer in range(self.num_layers))
+        else:
+            layers = self._given_layers(state, batch)
+        return SkipState.initial(layers, window=self.window, accumulates=self._accumulates, draws=self._draws)
+
+    def _initial_layer(self, layer: int, batch: int, x: Tensor) -> LayerState:
+        zeros = x.new_zeros(batch, self.hidden_size)
+        first = zeros if self.initial_state is None else self.initial_state[layer].expand(batch, -1)
+        if self._parts == 1:
+            return first
+        last = zeros if self.initial_cell is None else self.initial_cell[layer].expand(batch, -1)
+        return (first, *[zeros] * (self._parts - 2), last)
+
+    def _given_layers(self, state: Tensor | tuple[Tensor, ...], batch: int) -> tuple[LayerState, ...]:
+        given = (state,) if isinstance(state, Tensor) else tuple(state)
+        wanted = (self.num_layers, batch, self.hidden_size)
+        if len(given) != self._parts or any(
+            not isinstance(part, Tensor) or part.shape != wanted for part in given
+        ):
+            form = f"Float{list(wanted)}" if self._parts == 1 else f"{self._parts} tensors Float{list(wanted)}"
+            shapes = [list(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in given]
+            raise ShapeError(f"state must be a SkipState or {form} (layers first), got {shapes}.")
+        if self._parts == 1:
+            return tuple(given[0].unbind(0))
+        return tuple(zip(*(part.unbind(0) for part in given), strict=True))
+
+    def _check_state(self, state: SkipState, batch: int) -> None:
+        window = None if state.importance is None else state.importance.shape[-1]
+        accumulates = state.accumulated is not None
+        fits = (
+            state.batch_size == batch and len(state.layers) == self.num_layers and window == self.window
+        ) and accumulates == self._accumulates
+        if not fits:
+            raise ShapeError(
+                f"state was left by another kind of call: expected {batch} rows, {self.num_layers} layers, window "
+                f"{self.window}; got {state.batch_size} rows, {len(state.layers)} layers, window {window}."
+            )
+
+    @classmethod
+    def from_dense(cls, dense: nn.GRU | nn.LSTM, **settings: Any) -> Self:
+        """A model with the weights of a ``torch.nn.GRU`` or ``torch.nn.LSTM``; the gate is fresh.
+
+        Args:
+            dense: any number of layers; one direction, no projection.
+            settings: passed on to the constructor (``window=`` for SkipW); ``initial_state`` defaults to "zeros".
+        Raises:
+            ShapeError: if ``dense`` is bidirectional, has projections, or is something else.
+        """
+        if not isinstance(dense, nn.GRU | nn.LSTM):
+            raise ShapeError(f"from_dense takes a torch.nn.GRU or LSTM, got {type(dense).__name__}.")
+        if dense.bidirectional or dense.proj_size:
+            raise ShapeError("from_dense takes one direction and no projections (proj_size=0).")
+        settings.setdefault("initial_state", "zeros")
+        kind = "gru" if isinstance(dense, nn.GRU) else "lstm"
+        model = cls(kind, dense.input_size, dense.hidden_size, dense.num_layers, **settings)
+        first = next(dense.parameters())
+        model.to(device=first.device, dtype=first.dtype)
+        with torch.no_grad():
+            for layer, cell in enumerate(model.cells):
+                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                    source = getattr(dense, f"{name}_l{layer}", None)
+                    target = getattr(cell, name)
+                    target.zero_() if source is None else target.copy_(source)
+        return model
+
+    def to_dense(self) -> nn.GRU | nn.LSTM:
+        """The cells as a ``torch.nn.GRU`` or ``torch.nn.LSTM`` (batch first), without gate and initial state.
+
+        Raises:
+            ShapeError: if the cells are of another kind.
+        """
+        if self.cell not in ("gru", "lstm"):
+            raise ShapeError(f"to_dense needs GRU or LSTM cells, this model wraps {type(self.cells[0]).__name__}.")
+        kind = nn.GRU if self.cell == "gru" else nn.LSTM
+        dense = kind(self.input_size, self.hidden_size, self.num_layers, batch_first=True)
+        weight = next(self.cells.parameters())
+        dense.to(device=weight.device, dtype=weight.dtype)
+        with torch.no_grad():
+            for layer, cell in enumerate(self.cells):
+                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                    getattr(dense, f"{name}_l{layer}").copy_(getattr(cell, name))
+        return dense
+
+
+def draw_noise(
+    state: SkipState, x: Tensor, window: int, select: str, generator: torch.Generator | None
+) -> Tensor:
+    """Noise for each window that opens in this call, window by window, so that chunks draw what the whole would.
+
+    Returns:
+        Float[W, B, L]: uniform for "random", Gumbel for "sample".
+    """
+    count = windows_opened(state.offset, x.shape[1], window)
+    shape = (x.shape[0], window)
+    draws = [
+        torch.rand(shape, generator=generator, device=x.device, dtype=x.dtype) for _ in range(max(count, 1))
+    ]
+    uniform = torch.stack(draws)[:count] if count else x.new_zeros(0, *shape)
+    if select == "random":
+        return uniform
+    tiny = torch.finfo(x.dtype).tiny
+    return -torch.log(-torch.log(uniform.clamp(min=tiny)).clamp(min=tiny))

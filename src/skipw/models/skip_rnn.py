@@ -1,0 +1,190 @@
+"""SkipW (Mayet et al., ICLR 2021) and the models it is compared with, ThrRNN and SkipRNN."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from skipw.equations import SELECTORS
+from skipw.errors import BudgetError, ShapeError
+from skipw.models.cells import CellSpec
+from skipw.models.recurrent import Recurrent, SkipOutput, draw_noise
+from skipw.operating_point import OperatingPoint, Schedule
+from skipw.ops.call import Gate, GateKind
+from skipw.ops.state import SkipState
+
+__all__ = ["SkipOutput", "SkipRNN", "SkipW", "ThrRNN"]
+
+TIME_FEATURES = ("steps", "window", "since_update", "none")
+
+
+class SkipW(Recurrent):
+    """A recurrent network that processes at most K of every L inputs, strictly (section 3, eqs. 5-10).
+
+    At a window's first input the gate computes the importance of all its L inputs from the state; the K most
+    important ones that reach the threshold are processed, the others are never looked at. K and the threshold are
+    chosen at each call (``at=``), also in mid-sequence.
+
+    Args:
+        cell: "gru", "lstm" or a factory ``f(input_size, hidden_size)`` of a module ``cell(x, state) -> state``.
+        input_size: D.
+        hidden_size: N.
+        num_layers: cells on top of each other, under one gate that the top layer drives.
+        window: L >= 1.
+        time_feature: what the gate sees besides the state: "steps" (t), "window" (the window's index),
+            "since_update" (inputs since the last one processed), or "none" (ablation D.4.1).
+        time_scale: the time feature is divided by this.
+        select: which inputs of a window are kept, "topk" (eq. 9) or a variant of Appendix H: "sample", "random",
+            "first", "last", "first_above".
+        initial_state: "trainable" or "zeros".
+        gate_state_gradient: factor on the gradient that the gate sends into the state.
+        gate_bias: initial bias of the gate; 1 starts by processing nearly everything.
+
+    Raises:
+        ShapeError: for a size below 1 or an unknown setting.
+    """
+
+    def __init__(
+        self,
+        cell: CellSpec,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        window: int,
+        time_feature: str = "steps",
+        time_scale: float = 100.0,
+        select: str = "topk",
+        initial_state: str = "trainable",
+        gate_state_gradient: float = 1.0,
+        gate_bias: float = 1.0,
+    ) -> None:
+        super().__init__(cell, input_size, hidden_size, num_layers, initial_state=initial_state)
+        if isinstance(window, bool) or not isinstance(window, int) or window < 1:
+            raise ShapeError(f"window must be a whole number of at least 1, got {window!r}.")
+        if time_feature not in TIME_FEATURES:
+            raise ShapeError(f"time_feature must be one of {', '.join(TIME_FEATURES)}, got {time_feature!r}.")
+        if select not in SELECTORS:
+            raise ShapeError(f"select must be one of {', '.join(SELECTORS)}, got {select!r}.")
+        if not time_scale > 0:
+            raise ShapeError(f"time_scale must be positive, got {time_scale!r}.")
+        self._window, self.time_feature, self.time_scale = window, time_feature, float(time_scale)
+        self.select, self.gate_state_gradient = select, _checked_factor(gate_state_gradient)
+        self.gate = _make_gate(hidden_size + (time_feature != "none"), window, gate_bias)
+
+    @property
+    def window(self) -> int:
+        """L, the inputs that the gate decides on at a time."""
+        return self._window
+
+    def extra_repr(self) -> str:
+        return (
+            f"window={self._window}, time_feature={self.time_feature!r}, time_scale={self.time_scale:g}, "
+            f"select={self.select!r}, gate_state_gradient={self.gate_state_gradient:g}"
+        )
+
+    @property
+    def _draws(self) -> bool:
+        return self.select in ("sample", "random")
+
+    def _gate(self) -> Gate:
+        return Gate(
+            kind=GateKind.WINDOW,
+            weight=self.gate.weight,
+            bias=self.gate.bias,
+            window=self._window,
+            time_feature=self.time_feature,
+            time_scale=self.time_scale,
+            select=self.select,
+            state_gradient=self.gate_state_gradient,
+        )
+
+    def _checked_schedule(self, at: OperatingPoint | Schedule | None) -> Schedule:
+        schedule = Schedule.of(at)
+        for _, point in schedule:
+            point.budget_in(self._window)
+        return schedule
+
+    def _noise(
+        self, state: SkipState, x: Tensor, window: int, generator: torch.Generator | None
+    ) -> Tensor | None:
+        return draw_noise(state, x, window, self.select, generator) if self._draws else None
+
+
+class ThrRNN(Recurrent):
+    """A recurrent network that skips inputs until an accumulated value reaches the threshold (eqs. 1-4).
+
+    Lambert et al., 2020, as described by Mayet et al., section 2.1.1. The threshold is chosen at each call; its cost
+    has no upper limit, so a budget is refused. Weights load into and from ``SkipRNN``.
+
+    Args:
+        cell, input_size, hidden_size, num_layers, initial_state: see ``SkipW``.
+        gate_state_gradient: factor on the gradient that the gate sends into the state.
+        gate_bias: initial bias of the gate; 1 starts by processing nearly everything.
+    """
+
+    def __init__(
+        self,
+        cell: CellSpec,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        initial_state: str = "trainable",
+        gate_state_gradient: float = 1.0,
+        gate_bias: float = 1.0,
+    ) -> None:
+        super().__init__(cell, input_size, hidden_size, num_layers, initial_state=initial_state)
+        self.gate_state_gradient = _checked_factor(gate_state_gradient)
+        self.gate = _make_gate(hidden_size, 1, gate_bias)
+
+    @property
+    def _accumulates(self) -> bool:
+        return True
+
+    def _gate(self) -> Gate:
+        return Gate(
+            kind=GateKind.ACCUMULATE,
+            weight=self.gate.weight,
+            bias=self.gate.bias,
+            state_gradient=self.gate_state_gradient,
+        )
+
+    def _checked_schedule(self, at: OperatingPoint | Schedule | None) -> Schedule:
+        schedule = Schedule.of(at)
+        for _, point in schedule:
+            if point.budget is not None:
+                raise BudgetError(
+                    f"{type(self).__name__} has no budget (got {point.budget}): its cost is not bounded; "
+                    "use SkipW for a strict bound, or move the threshold."
+                )
+        return schedule
+
+
+class SkipRNN(ThrRNN):
+    """ThrRNN with the threshold fixed at 0.5: one model, one operating point (Campos et al., ICLR 2018)."""
+
+    def _checked_schedule(self, at: OperatingPoint | Schedule | None) -> Schedule:
+        schedule = super()._checked_schedule(at)
+        for _, point in schedule:
+            if point.threshold != 0.5:
+                raise BudgetError(
+                    f"SkipRNN's threshold is fixed at 0.5, got {point.threshold}; load its weights into ThrRNN."
+                )
+        return schedule
+
+
+def _make_gate(features: int, outputs: int, bias: float) -> nn.Linear:
+    """Xavier weight, constant bias (SkipRNN's code)."""
+    gate = nn.Linear(features, outputs)
+    nn.init.xavier_uniform_(gate.weight)
+    nn.init.constant_(gate.bias, bias)
+    return gate
+
+
+def _checked_factor(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ShapeError(f"gate_state_gradient must be a number of at least 0, got {value!r}.")
+    return float(value)

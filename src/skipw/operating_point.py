@@ -1,0 +1,125 @@
+"""Where a model runs on its trade-off between accuracy and cost, and when that changes (Mayet et al., section 3)."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from numbers import Real
+
+from skipw.errors import BudgetError
+
+__all__ = ["OperatingPoint", "Schedule"]
+
+
+def _checked_index(value: object, what: str) -> int:
+    """``value`` as an int; bool, float and anything that is not a whole number is refused."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise BudgetError(
+            f"{what} must be a whole number, got {value!r} ({type(value).__name__}); pass an int such as 3."
+        )
+    index = operator.index(value)
+    if index < 0:
+        raise BudgetError(f"{what} must be at least 0, got {index}.")
+    return index
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """One choice of (K, thr), the two parameters that may move at inference (eqs. 9 and 10).
+
+    Args:
+        budget: K, the most inputs that are processed in any window, 0 <= K <= L; ``None`` means the whole window.
+        threshold: thr in [0, 1]; an input is processed only if its importance is at least this.
+
+    Raises:
+        BudgetError: if the budget is a bool, a float or negative, or the threshold is outside [0, 1] or not a number.
+    """
+
+    budget: int | None = None
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.budget is not None:
+            object.__setattr__(self, "budget", _checked_index(self.budget, "budget"))
+        threshold = self.threshold
+        if isinstance(threshold, bool) or not isinstance(threshold, Real):
+            raise BudgetError(
+                f"threshold must be a number in [0, 1], got {threshold!r} ({type(threshold).__name__})."
+            )
+        threshold = float(threshold)
+        if math.isnan(threshold) or not 0.0 <= threshold <= 1.0:
+            raise BudgetError(f"threshold must lie in [0, 1], got {threshold!r}.")
+        object.__setattr__(self, "threshold", threshold)
+
+    def budget_in(self, window: int) -> int:
+        """K for a model with this window.
+
+        Raises:
+            BudgetError: if the budget exceeds the window.
+        """
+        if self.budget is None:
+            return window
+        if self.budget > window:
+            raise BudgetError(
+                f"budget must lie in [0, {window}] for a window of {window} inputs, got {self.budget}; "
+                "lower the budget or use a model with a longer window."
+            )
+        return self.budget
+
+
+class Schedule:
+    """Operating points that take effect one after the other within one call.
+
+    Args:
+        points: pairs (start, point): from the input with index ``start`` of the call on, ``point`` rules.
+            The first start is 0 and starts increase strictly.
+
+    Raises:
+        BudgetError: if the list is empty, unordered, does not begin at 0 or holds something else.
+    """
+
+    def __init__(self, points: Iterable[tuple[int, OperatingPoint]]) -> None:
+        entries: list[tuple[int, OperatingPoint]] = []
+        for entry in points:
+            try:
+                start, point = entry
+            except (TypeError, ValueError):
+                raise BudgetError(f"a schedule holds pairs (start, OperatingPoint), got {entry!r}.") from None
+            if not isinstance(point, OperatingPoint):
+                raise BudgetError(f"a schedule holds OperatingPoint values, got {type(point).__name__}.")
+            entries.append((_checked_index(start, "the start of a schedule entry"), point))
+        if not entries:
+            raise BudgetError("a schedule needs at least one pair (0, OperatingPoint).")
+        if entries[0][0] != 0:
+            raise BudgetError(f"a schedule begins at input 0, got {entries[0][0]}; add a pair (0, point).")
+        if any(later[0] <= earlier[0] for earlier, later in zip(entries, entries[1:], strict=False)):
+            raise BudgetError(f"starts must increase strictly, got {[start for start, _ in entries]}.")
+        self._entries = tuple(entries)
+
+    def __iter__(self) -> Iterator[tuple[int, OperatingPoint]]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Schedule) and self._entries == other._entries
+
+    def __hash__(self) -> int:
+        return hash(self._entries)
+
+    def __repr__(self) -> str:
+        return f"Schedule({list(self._entries)!r})"
+
+    @classmethod
+    def of(cls, at: OperatingPoint | Schedule | None) -> Schedule:
+        """``at`` as a schedule: nothing means the default point, a point holds from input 0 on."""
+        if isinstance(at, Schedule):
+            return at
+        if at is None:
+            at = OperatingPoint()
+        if not isinstance(at, OperatingPoint):
+            raise BudgetError(f"expected an OperatingPoint or a Schedule, got {type(at).__name__}.")
+        return cls([(0, at)])

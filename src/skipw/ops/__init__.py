@@ -1,0 +1,1 @@
+"""Whole sequences, the same signature in every backend."""

@@ -1,0 +1,2 @@
+from skipw.ops.reference import run
+__all__=["run"]
