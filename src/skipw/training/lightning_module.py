@@ -1,0 +1,185 @@
+"""The Lightning module: one training step, one validation step, what they count."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from skipw.errors import SkipWError
+from skipw.models.baselines import random_updates
+from skipw.models.metrics import measure
+from skipw.models.task import SequenceModel, TaskOutput
+from skipw.operating_point import OperatingPoint
+from skipw.training.data_module import Batch
+from skipw.training.schedules import budget_for_step, cost_multiplier, learning_rate_factor, seed_for_step
+
+if TYPE_CHECKING:
+    from skipw.params import TrainSettings
+
+__all__ = ["DivergedError", "TrainingModule"]
+
+
+class DivergedError(SkipWError, ArithmeticError):
+    """The loss or its gradient is no longer a finite number."""
+
+
+class TrainingModule(pl.LightningModule):
+    """Loss = task loss + λ · mean over the batch of input_cost (eq. 11).
+
+    The task loss is the cross entropy, or half the MSE. Each validation reports ``val_objective`` = task loss +
+    λ · inputs processed, with the λ of the settings (not its schedule's): the best checkpoint has the lowest.
+
+    Args:
+        model: what is trained.
+        settings: optimiser, schedules, λ.
+        metric: "accuracy" or "mse", of the data set.
+    """
+
+    def __init__(self, model: SequenceModel, settings: TrainSettings, metric: str) -> None:
+        super().__init__()
+        self.model = model
+        self.settings = settings
+        self.metric = metric
+        self.regression = model.architecture.task == "regression"
+        self.latest: dict[str, float] = {}
+        self._generator = torch.Generator()
+        self._sums = {"loss": 0.0, "inputs": 0.0, "norm": 0.0, "steps": 0}
+        self._started = time.perf_counter()
+        self._scores: list[Tensor] = []
+        self._targets: list[Tensor] = []
+        self._costs: list[Tensor] = []
+        self._fractions: list[Tensor] = []
+
+    # Training
+
+    def on_train_epoch_start(self) -> None:
+        self._sums = dict.fromkeys(self._sums, 0.0)
+        self._started = time.perf_counter()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of one batch; all that is drawn depends on the seed and the step alone."""
+        step = self.global_step
+        seed = seed_for_step(self.settings.seed, step)
+        torch.manual_seed(seed)
+        self._generator.manual_seed(seed)
+        output = self._run(batch, budget_for_step(step, self.settings), self._training_rate())
+        task_loss = self.task_loss(output.scores, batch.targets, self.settings.label_smoothing)
+        loss = task_loss + self.cost_at(step) * output.rnn.input_cost.mean()
+        self._count(loss, task_loss, output)
+        return loss
+
+    def cost_at(self, step: int) -> float:
+        """λ at a step."""
+        fraction = step / self.settings.steps
+        return self.settings.cost_per_input * cost_multiplier(fraction, self.settings.cost_schedule)
+
+    def task_loss(self, scores: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """Cross entropy, or half the MSE; scores [B, outputs], targets [B]."""
+        if self.regression:
+            return 0.5 * torch.nn.functional.mse_loss(scores[:, 0], targets)
+        return torch.nn.functional.cross_entropy(scores, targets, label_smoothing=label_smoothing)
+
+    def _run(self, batch: Batch, budget: int | None, rate: float | Tensor | None) -> TaskOutput:
+        """The model on a batch: gated, dense, or (``rate`` a number or Float[B]) with random updates."""
+        updates = None
+        if rate is not None:
+            num_steps = batch.inputs.shape[1]
+            updates = random_updates(batch.lengths, num_steps, rate, self._generator)
+        at = None if budget is None else OperatingPoint(budget=budget)
+        return self.model(
+            batch.inputs,
+            at=at,
+            lengths=batch.lengths,
+            updates=updates,
+            backend=self.settings.backend,
+            generator=self._generator,
+        )
+
+    def _training_rate(self) -> float | None:
+        """One rate a batch, uniform in (0, 1], for the model of the sampling baselines."""
+        if self.settings.model != "random":
+            return None
+        return 1.0 - float(torch.rand((), generator=self._generator))
+
+    def _count(self, loss: Tensor, task_loss: Tensor, output: TaskOutput) -> None:
+        value = float(loss.detach())
+        if not torch.isfinite(loss.detach()):
+            raise self._diverged(f"the loss is {value}")
+        self._sums["loss"] += float(task_loss.detach())
+        self._sums["inputs"] += float(output.rnn.inputs_processed.detach().mean())
+        self._sums["steps"] += 1
+
+    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
+        """Clip by the global norm and keep the norm for the log; a norm that is not finite ends the training."""
+        limit = self.settings.clip if self.settings.clip is not None else float("inf")
+        norm = float(torch.nn.utils.clip_grad_norm_(self._trained, limit, foreach=False))
+        if norm != norm or norm == float("inf"):
+            raise self._diverged(f"the gradient's norm is {norm}")
+        self._sums["norm"] += norm
+
+    def _diverged(self, what: str) -> DivergedError:
+        return DivergedError(
+            f"{self.settings.experiment}: {what} at step {self.global_step}. Try a lower learning_rate, a smaller "
+            "clip or gate_state_gradient (0 to 0.1), or a warmup; and check that the prepared inputs are finite."
+        )
+
+    def configure_optimizers(self) -> Any:
+        """Adam (AdamW with weight_decay) over what is not frozen, with the learning rate's schedule by step."""
+        settings = self.settings
+        self._trained = [weight for weight in self.model.parameters() if weight.requires_grad]
+        options = {"lr": settings.learning_rate, "foreach": False, "fused": True}
+        if settings.weight_decay:
+            optimizer: torch.optim.Optimizer = torch.optim.AdamW(
+                self._trained, weight_decay=settings.weight_decay, **options
+            )
+        else:
+            optimizer = torch.optim.Adam(self._trained, **options)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: learning_rate_factor(step, settings)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    # Validation
+
+    def on_validation_epoch_start(self) -> None:
+        for kept in (self._scores, self._targets, self._costs, self._fractions):
+            kept.clear()
+        self._generator.manual_seed(self.settings.seed)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Keep scores, targets and inputs processed; random updates get evenly spread rates in (0, 1]."""
+        rate: Tensor | None = None
+        if self.settings.model == "random":
+            rate = (batch.rows % 16 + 1).float() / 16
+        output = self._run(batch, None, rate)
+        self._scores.append(output.scores)
+        self._targets.append(batch.targets)
+        self._costs.append(output.rnn.input_cost)
+        self._fractions.append(output.rnn.inputs_processed)
+
+    def on_validation_epoch_end(self) -> None:
+        """Put the figures of this validation, and of the steps since the last, into ``latest``."""
+        scores, targets = torch.cat(self._scores), torch.cat(self._targets)
+        task_loss = float(self.task_loss(scores, targets))
+        cost = float(torch.cat(self._costs).mean())
+        objective = task_loss + self.settings.cost_per_input * cost
+        steps = max(1.0, self._sums["steps"])
+        fraction = self.global_step / self.settings.steps
+        self.latest = {
+            "train_loss": self._sums["loss"] / steps,
+            "train_inputs_processed": self._sums["inputs"] / steps,
+            "gradient_norm": self._sums["norm"] / steps,
+            "learning_rate": self.settings.learning_rate * learning_rate_factor(self.global_step, self.settings),
+            "cost_per_input": self.cost_at(self.global_step),
+            "val_loss": task_loss,
+            f"val_{self.metric}": measure(self.metric, scores, targets),
+            "val_inputs_processed": float(torch.cat(self._fractions).mean()),
+            "val_objective": objective,
+            "seconds": time.perf_counter() - self._started,
+        }
+        eligible = fraction >= self.settings.checkpoint_from and objective == objective
+        self.log("checkpoint_score", objective if eligible else float("inf"), logger=False)

@@ -1,0 +1,78 @@
+"""How the learning rate, λ and the budget move over a training, as functions of the step alone.
+
+A resumed training therefore continues exactly where it stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from skipw.errors import ParamsError
+
+if TYPE_CHECKING:
+    from skipw.params import TrainSettings
+
+__all__ = ["budget_for_step", "cost_multiplier", "learning_rate_factor", "seed_for_step"]
+
+
+def learning_rate_factor(step: int, settings: TrainSettings) -> float:
+    """The learning rate of step ``step`` (from 0) as a share of ``settings.learning_rate``.
+
+    A linear warm-up over the first ``warmup`` of the steps; then "constant", "cosine" down to
+    ``final_learning_rate``, or "exponential": ``decay_rate`` per ``decay_samples`` sequences seen.
+    """
+    warmup_steps = round(settings.warmup * settings.steps)
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    match settings.schedule:
+        case "constant":
+            return 1.0
+        case "exponential":
+            return settings.decay_rate ** (step * settings.batch_size / settings.decay_samples)
+        case "cosine":
+            progress = min(1.0, (step - warmup_steps) / max(1, settings.steps - warmup_steps))
+            low = settings.final_learning_rate
+            return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress))
+    raise ParamsError(f"schedule must be cosine, constant or exponential, got {settings.schedule!r}.")
+
+
+def cost_multiplier(fraction: float, breakpoints: Sequence[tuple[float, float]]) -> float:
+    """What λ is multiplied by at ``fraction`` in [0, 1] of the training.
+
+    Args:
+        fraction: steps done / steps in all.
+        breakpoints: pairs (fraction, multiplier), ascending; linear in between, constant outside.
+    Raises:
+        ParamsError: if there is no breakpoint.
+    """
+    if not breakpoints:
+        raise ParamsError("cost_schedule needs at least one pair [fraction, multiplier], such as [[0, 1]].")
+    if fraction <= breakpoints[0][0]:
+        return float(breakpoints[0][1])
+    for (left, low), (right, high) in zip(breakpoints, breakpoints[1:], strict=False):
+        if fraction <= right:
+            share = (fraction - left) / (right - left) if right > left else 1.0
+            return low + share * (high - low)
+    return float(breakpoints[-1][1])
+
+
+def budget_for_step(step: int, settings: TrainSettings) -> int | None:
+    """K for the batch of step ``step``: mostly None (the whole window), else uniform in 1..L.
+
+    From ``random_budget_from`` of the training on, a share ``random_budget`` of the batches of a skipw model
+    draws its K (paper/READINGS.md trains with K = L; drawing it improves small budgets, FINDINGS.md).
+    """
+    if settings.model != "skipw" or settings.window is None or settings.random_budget <= 0:
+        return None
+    if step < settings.random_budget_from * settings.steps:
+        return None
+    draw = random.Random(seed_for_step(settings.seed, step))
+    return draw.randint(1, settings.window) if draw.random() < settings.random_budget else None
+
+
+def seed_for_step(seed: int, step: int) -> int:
+    """A seed for all that is drawn in one step."""
+    return (seed * 1_000_003 + step * 7_919 + 17) % 2**31
