@@ -93,9 +93,12 @@ def test_rows_have_the_columns_and_the_numbers(split: Split, make_model, make_id
     assert row["value"] == pytest.approx((out.scores.argmax(-1) == goal).double().mean().item())
     assert row["loss"] == pytest.approx(loss.item(), abs=1e-5)
     assert row["inputs_processed"] == pytest.approx(out.rnn.inputs_processed.mean().item(), abs=1e-6)
-    assert row["sequences"] == 40 and row["window"] == 4 and row["select"] == "topk"
+    assert row["sequences"] == 40
+    assert row["window"] == 4
+    assert row["select"] == "topk"
     nothing = table.iloc[0]
-    assert nothing["inputs_processed"] == 0 and nothing["max_inputs_in_window"] == 0
+    assert nothing["inputs_processed"] == 0
+    assert nothing["max_inputs_in_window"] == 0
 
 
 def test_regression_reports_mse_and_half_of_it(split: Split, make_model, make_identity) -> None:
@@ -116,11 +119,14 @@ def test_models_without_a_budget_leave_it_empty(
     identity = make_identity(model)
     table = grid_table(grid_rows(identity, "val", grid_points(model, split, identity, THRESHOLDS)))
     assert len(table) == points == count_points(kind, None, THRESHOLDS)
-    assert table["budget"].isna().all() and table["window"].isna().all() and table["select"].isna().all()
+    assert table["budget"].isna().all()
+    assert table["window"].isna().all()
+    assert table["select"].isna().all()
     expected = {"thrrnn": list(THRESHOLDS), "skiprnn": [0.5]}.get(kind)
     if expected is None:
         assert table["threshold"].isna().all()
-        assert table["inputs_processed"].item() == 1 and table["max_inputs_in_window"].item() == 4
+        assert table["inputs_processed"].item() == 1
+        assert table["max_inputs_in_window"].item() == 4
     else:
         assert table["threshold"].tolist() == expected
 
@@ -131,12 +137,14 @@ def test_random_rows_are_means_of_the_repetitions(split: Split, make_model, make
     rows, repeats = random_rows(model, split, identity, "test", (0.0, 0.4, 1.0), 6, seed=3)
     again, _ = random_rows(model, split, identity, "test", (0.0, 0.4, 1.0), 6, seed=3, batch_size=7)
     table, single = grid_table(rows), pd.DataFrame(repeats)
-    assert set(single.columns) == set(REPEAT_COLUMNS) and len(single) == 18
+    assert set(single.columns) == set(REPEAT_COLUMNS)
+    assert len(single) == 18
     middle = single[single["rate"] == 0.4]
     assert middle["inputs_processed"].nunique() > 1
     assert table["value"].tolist() == pytest.approx(single.groupby("rate")["value"].mean().tolist())
     assert table["inputs_processed"].tolist()[::2] == [0.0, 1.0]
-    assert table["budget"].isna().all() and table["threshold"].isna().all()
+    assert table["budget"].isna().all()
+    assert table["threshold"].isna().all()
     np.testing.assert_allclose(grid_table(again)["value"], table["value"])
 
 
@@ -146,7 +154,8 @@ def test_periodic_rows_take_the_share_they_are_told(split: Split, make_model, ma
     rows = periodic_rows(model, whole, make_identity(model, "periodic"), "val", (0.25, 1.0))
     table = grid_table(rows)
     assert table["inputs_processed"].tolist() == pytest.approx([3 / 11, 1.0], abs=0.05)
-    assert table["model"].tolist() == ["periodic"] * 2 and (table["inputs_processed_std"] < 1e-6).all()
+    assert table["model"].tolist() == ["periodic"] * 2
+    assert (table["inputs_processed_std"] < 1e-6).all()
 
 
 def test_counts_in_windows_by_hand() -> None:

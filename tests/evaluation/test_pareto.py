@@ -38,7 +38,8 @@ def test_front_is_the_first_of_each_point_that_nothing_dominates(points: list[tu
     front = non_dominated(*columns(points))
     assert set(front.tolist()) == expected
     cost, gain = columns(points)
-    assert (np.diff(cost[front]) > 0).all() and (np.diff(gain[front]) > 0).all()
+    assert (np.diff(cost[front]) > 0).all()
+    assert (np.diff(gain[front]) > 0).all()
 
 
 @settings(max_examples=200, deadline=None)

@@ -1,0 +1,1 @@
+"""Figures: pictures for print (matplotlib) and the interactive page of a front (plotly)."""
