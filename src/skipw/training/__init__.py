@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skipw.training.fitting import fit, scratch_folder
-    from skipw.training.warm_start import warm_start
+    from skipw.training.lineage import warm_start
 
 __all__ = ["fit", "scratch_folder", "warm_start"]
 
 _HOMES = {
     "fit": "skipw.training.fitting",
     "scratch_folder": "skipw.training.fitting",
-    "warm_start": "skipw.training.warm_start",
+    "warm_start": "skipw.training.lineage",
 }
 
 

@@ -27,7 +27,7 @@ from skipw.training.callbacks import History, Patience, Progress, StopRule
 from skipw.training.data_module import PreparedDataModule
 from skipw.training.lightning_module import TrainingModule
 from skipw.training.schedules import seed_for_step
-from skipw.training.warm_start import warm_start
+from skipw.training.lineage import warm_start
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
