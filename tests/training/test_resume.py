@@ -1,0 +1,84 @@
+"""A training that was killed (SIGKILL, so nothing can be tidied up) goes on where it was, to the same bits."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from skipw.models.saved import load_description
+from skipw.params import TrainSettings
+from skipw.training import fit, scratch_folder
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from skipw.params import TrainSettings
+from skipw.training import fit
+
+def wait(row):
+    if row["step"] == 20:
+        Path(sys.argv[4]).touch()
+        time.sleep(60)
+    return False
+
+settings = TrainSettings(**eval(sys.argv[5]))
+fit(settings, Path(sys.argv[1]), Path(sys.argv[2]), scratch=Path(sys.argv[3]), stop_rule=wait, progress=False)
+"""
+
+
+def test_a_killed_training_resumes_and_ends_as_if_nothing_had_happened(
+    settings: Callable[..., TrainSettings], slopes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    chosen = settings("har", steps=50, dropout=0.2, random_budget=0.5, cost_per_input=1e-3)
+    whole = fit(chosen, slopes, tmp_path / "whole", scratch=tmp_path / "other", progress=False)
+
+    killed, scratch, ready = tmp_path / "killed", tmp_path / "scratch", tmp_path / "ready"
+    arguments = [str(slopes), str(killed), str(scratch), str(ready), repr(vars(chosen))]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], env=environment)
+    try:
+        for _ in range(600):
+            if ready.exists() or process.poll() is not None:
+                break
+            time.sleep(0.1)
+        assert ready.exists()
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    unfinished = scratch_folder(chosen, slopes, scratch=scratch)
+    assert (unfinished / "last.ckpt").exists()
+    assert not killed.exists()
+
+    with caplog.at_level(logging.INFO):
+        resumed = fit(chosen, slopes, killed, scratch=scratch, progress=False)
+    assert "going on from the checkpoint" in caplog.text
+    assert not unfinished.exists()
+    one, two = (pd.read_csv(folder / "history.csv").drop(columns="seconds") for folder in (tmp_path / "whole", killed))
+    pd.testing.assert_frame_equal(one, two)
+    assert {**whole, "seconds": 0} == {**resumed, "seconds": 0}
+    hashes = [load_description(folder)["checkpoint_sha256"] for folder in (tmp_path / "whole", killed)]
+    assert hashes[0] == hashes[1]
+
+
+def test_other_settings_data_or_donors_start_afresh(
+    settings: Callable[..., TrainSettings], slopes: Path, words: Path, tmp_path: Path
+) -> None:
+    chosen = settings("har")
+    fit(chosen, slopes, tmp_path / "donor", scratch=tmp_path, progress=False)
+    folders = {
+        scratch_folder(chosen, slopes, scratch=tmp_path),
+        scratch_folder(settings("har", seed=1), slopes, scratch=tmp_path),
+        scratch_folder(chosen, words, scratch=tmp_path),
+        scratch_folder(chosen, slopes, scratch=tmp_path, init_from=tmp_path / "donor"),
+    }
+    assert len(folders) == 4
+    assert scratch_folder(chosen, slopes, scratch=tmp_path) in folders

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from skipw.errors import ParamsError
+from skipw.models.architecture import Architecture
+from skipw.models.saved import load_description, save_model
+from skipw.models.task import SequenceModel
+from skipw.params import TrainSettings
+from skipw.training import fit, warm_start
+
+
+def build(model: str, **changes: Any) -> SequenceModel:
+    window = 4 if model == "skipw" else None
+    values: dict[str, Any] = {"hidden_size": 6, "window": window, **changes}
+    return Architecture(model, 3, 4, "classification", **values).build()
+
+
+def same(a: SequenceModel, b: SequenceModel, prefix: str) -> bool:
+    theirs = b.state_dict()
+    return all(torch.equal(w, theirs[k]) for k, w in a.state_dict().items() if k.startswith(prefix))
+
+
+@pytest.mark.parametrize(
+    ("donor", "ours"),
+    [("skipw", "skipw"), ("thrrnn", "skiprnn"), ("skiprnn", "thrrnn"), ("dense", "random"), ("random", "dense")],
+)
+def test_models_that_match_give_all_their_weights(donor: str, ours: str, tmp_path: Path) -> None:
+    source, target = build(donor), build(ours)
+    save_model(tmp_path, source, {"experiment": "b", "lineage": ["a"]})
+    assert warm_start(target, tmp_path) == ["a", "b"]
+    assert same(source, target, "")
+
+
+@pytest.mark.parametrize("ours", ["skipw", "thrrnn", "skiprnn"])
+def test_a_dense_model_gives_cells_and_head_but_no_gate(ours: str, tmp_path: Path) -> None:
+    source, target = build("dense"), build(ours)
+    before = target.rnn.gate.weight.clone()
+    save_model(tmp_path, source, {"experiment": "har-dense"})
+    assert warm_start(target, tmp_path) == ["har-dense"]
+    assert same(source, target, "")
+    assert torch.equal(target.rnn.gate.weight, before)
+
+
+@pytest.mark.parametrize(
+    ("donor", "theirs", "ours", "changes", "message"),
+    [
+        ("skipw", {}, "thrrnn", {}, "a skipw model can't start a thrrnn model"),
+        ("skipw", {}, "dense", {}, "can't start a dense model"),
+        ("skipw", {"window": 5}, "skipw", {}, "gate.weight is"),
+        ("dense", {"hidden_size": 7}, "skipw", {}, "use the same sizes"),
+        ("dense", {"cell": "lstm"}, "skipw", {}, "its cells are lstm"),
+        ("dense", {"initial_state": "zeros"}, "dense", {}, "initial_state"),
+        ("dense", {}, "dense", {"initial_state": "zeros"}, "would be lost"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    donor: str, theirs: dict[str, Any], ours: str, changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    save_model(tmp_path, build(donor, **theirs), {"experiment": "x"})
+    with pytest.raises(ParamsError, match=message):
+        warm_start(build(ours, **changes), tmp_path)
+
+
+def test_a_chain_of_trainings_records_its_lineage(
+    settings: Callable[..., TrainSettings], slopes: Path, tmp_path: Path
+) -> None:
+    folders = {None: None}
+    for name, donor in (("a", None), ("b", "a"), ("c", "b")):
+        chosen = settings("har", experiment=f"har-{name}", init_from=donor and f"har-{donor}", steps=2)
+        folder = tmp_path / name
+        fit(chosen, slopes, folder, scratch=tmp_path / "s", init_from=folders[donor], progress=False)
+        folders[name] = folder
+    description = load_description(tmp_path / "c")
+    assert description["init_from"] == "har-b"
+    assert description["lineage"] == ["har-a", "har-b"]
