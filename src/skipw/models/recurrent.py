@@ -327,4 +327,5 @@ def draw_noise(
     if select == "random":
         return uniform
     tiny = torch.finfo(x.dtype).tiny
-    return -torch.log(-torch.log(uniform.clamp(min=tiny)).clamp(min=tiny))
+    exponential = -torch.log(uniform.clamp(min=tiny))
+    return -torch.log(exponential.clamp(min=tiny))

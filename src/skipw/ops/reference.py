@@ -7,6 +7,8 @@ backends are judged against this one.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -16,7 +18,12 @@ from skipw.operating_point import OperatingPoint
 from skipw.ops.call import Call, Gate, GateKind, Result
 from skipw.ops.state import LayerState, SkipState, gate_view, like, output_of, parts
 
-__all__ = ["run"]
+__all__ = ["run", "scan"]
+
+Candidates: TypeAlias = Callable[
+    [Call, Tensor, tuple[LayerState, ...], Tensor, Tensor], Sequence[LayerState]
+]
+"""(call, x_t, layer states, readable, mask) -> c̃ of every layer."""
 
 
 def run(call: Call) -> Result:
@@ -27,6 +34,11 @@ def run(call: Call) -> Result:
     Returns:
         Outputs, updates, importance and the state at each row's end.
     """
+    return scan(call, _candidates)
+
+
+def scan(call: Call, candidates_of: Candidates) -> Result:
+    """The loop over time, given how candidates are computed."""
     state = call.state
     inputs, finite = call.x.unbind(1), torch.isfinite(call.x).all(-1).unbind(1)
     switches = dict(call.schedule)
@@ -34,6 +46,7 @@ def run(call: Call) -> Result:
     outputs: list[Tensor] = []
     updates: list[Tensor] = []
     values: list[Tensor] = []
+    point = switches[0]
     for t, x in enumerate(inputs):
         alive = t < call.lengths
         if call.gate is None:
@@ -41,13 +54,14 @@ def run(call: Call) -> Result:
             value, mask = _forced(call, t, alive)
             update = mask.to(x.dtype)
         else:
-            point = switches.get(t) or state.point or OperatingPoint()
+            point = switches.get(t, point)
             if call.gate.kind is GateKind.WINDOW:
                 state, opened = _open_window(state, call.gate, point, alive, opened, call.noise)
             value, mask = _gate(state, call.gate, point, alive)
             update = equations.straight_through(mask, value)
         readable = finite[t] | mask
-        candidates = _candidates(call, torch.where(readable.unsqueeze(-1), x, 0), state.layers, readable)
+        readable_x = torch.where(readable.unsqueeze(-1), x, 0)
+        candidates = candidates_of(call, readable_x, state.layers, readable, mask)
         if call.gate is not None and call.gate.kind is GateKind.ACCUMULATE:
             state = _accumulate(state, call.gate, update, candidates[-1], alive)
         state = _advance(state, update, mask, candidates, alive, call.window)
@@ -132,7 +146,9 @@ def _forced_window(state: SkipState, alive: Tensor, window: int | None) -> SkipS
     )
 
 
-def _candidates(call: Call, x: Tensor, layers: tuple[LayerState, ...], readable: Tensor) -> list[LayerState]:
+def _candidates(
+    call: Call, x: Tensor, layers: tuple[LayerState, ...], readable: Tensor, mask: Tensor
+) -> list[LayerState]:
     """c̃ of every layer, each reading the candidate below (READINGS: "Candidate of a stack").
 
     A skipped input that is not finite has no candidate: the state stands in for it, so it changes nothing.
@@ -169,7 +185,7 @@ def _advance(
     state: SkipState,
     update: Tensor,
     mask: Tensor,
-    candidates: list[LayerState],
+    candidates: Sequence[LayerState],
     alive: Tensor,
     window: int | None,
 ) -> SkipState:

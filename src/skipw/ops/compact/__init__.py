@@ -1,2 +1,124 @@
-from skipw.ops.reference import run
-__all__=["run"]
+"""Pure PyTorch that computes the active rows alone: exact gradients in training, compaction in inference.
+
+Three ways, chosen by the call:
+
+- no gradient needed: ``inference`` gathers, window by window, each row's own j-th selected input;
+- GRU or LSTM with gradients: ``training``, one autograd node with a hand-derived backward pass over processed rows;
+- any other cell with gradients: the reference's loop, with the cell's graph built for the active rows only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from skipw.ops import reference
+from skipw.ops.call import Call, Gate, Result
+from skipw.ops.compact import inference, training
+from skipw.ops.state import LayerState, SkipState, like, output_of, parts
+
+__all__ = ["run"]
+
+
+def run(call: Call) -> Result:
+    """Run a batch of sequences; same arguments and answer as ``reference.run``."""
+    differentiable = torch.is_grad_enabled() and _needs_gradient(call)
+    if differentiable and not training.serves(call):
+        return reference.scan(call, _active_candidates)
+    offsets = call.state.offset
+    if call.window is not None and bool((offsets != offsets[0]).any()):
+        return _by_offset(call)
+    return _run_aligned(call, differentiable)
+
+
+def _run_aligned(call: Call, differentiable: bool) -> Result:
+    if call.x.shape[1] == 0:
+        return reference.run(call)
+    return training.run(call) if differentiable else inference.run(call)
+
+
+def _needs_gradient(call: Call) -> bool:
+    state, gate = call.state, call.gate
+    tensors = [call.x, *(part for layer in state.layers for part in parts(layer))]
+    tensors += [parameter for cell in call.cells for parameter in cell.parameters()]
+    tensors += [t for t in (state.importance, state.accumulated, state.increment) if t is not None]
+    if gate is not None:
+        tensors += [gate.weight, gate.bias]
+    return any(tensor.requires_grad for tensor in tensors)
+
+
+def _by_offset(call: Call) -> Result:
+    """Rows that stand at different offsets of their windows are run in groups of equal offset."""
+    groups = [(call.state.offset == offset).nonzero().squeeze(1) for offset in call.state.offset.unique()]
+    results = [_run_aligned(_rows_of(call, rows), _differentiable(call)) for rows in groups]
+    back = torch.cat(groups).argsort()
+
+    def merged(pick) -> Tensor:  # type: ignore[no-untyped-def]
+        return torch.cat([pick(result) for result in results])[back]
+
+    return Result(
+        output=merged(lambda r: r.output),
+        updates=merged(lambda r: r.updates),
+        importance=merged(lambda r: r.importance),
+        state=_merge_states([result.state for result in results], back),
+    )
+
+
+def _differentiable(call: Call) -> bool:
+    return torch.is_grad_enabled() and _needs_gradient(call)
+
+
+def _rows_of(call: Call, rows: Tensor) -> Call:
+    return dataclasses.replace(
+        call,
+        x=call.x[rows],
+        state=call.state.rows(rows),
+        lengths=call.lengths[rows],
+        updates=None if call.updates is None else call.updates[rows],
+        noise=None if call.noise is None else call.noise[:, rows],
+    )
+
+
+def _merge_states(states: list[SkipState], back: Tensor) -> SkipState:
+    changes: dict[str, object] = {}
+    for field in dataclasses.fields(SkipState):
+        values = [getattr(state, field.name) for state in states]
+        if isinstance(values[0], Tensor):
+            changes[field.name] = torch.cat(values)[back]
+    layers = []
+    for same_layer in zip(*(state.layers for state in states), strict=True):
+        joined = tuple(torch.cat(same)[back] for same in zip(*map(parts, same_layer), strict=True))
+        layers.append(like(same_layer[0], joined))
+    return dataclasses.replace(states[0], layers=tuple(layers), **changes)  # type: ignore[arg-type]
+
+
+def _active_candidates(
+    call: Call, x: Tensor, layers: tuple[LayerState, ...], readable: Tensor, mask: Tensor
+) -> list[LayerState]:
+    """Candidates of any cell: with a graph for the active rows, as plain values for the others.
+
+    Exact, because u_t = 0 multiplies whatever would flow back through the cell at a skipped input.
+    """
+    active, skipped = mask.nonzero().squeeze(1), (readable & ~mask).nonzero().squeeze(1)
+    candidates = []
+    below_active, below_skipped = x[active], x[skipped]
+    for cell, state in zip(call.cells, layers, strict=True):
+        new = [part.detach() for part in parts(state)]
+        if len(skipped) and call.gate is not None:
+            with torch.no_grad():
+                rows = cell(below_skipped, _pick(state, skipped))
+            new = [a.index_copy(0, skipped, b) for a, b in zip(new, parts(rows), strict=True)]
+            below_skipped = output_of(rows)
+        if len(active):
+            rows = cell(below_active, _pick(state, active))
+            new = [a.index_copy(0, active, b) for a, b in zip(new, parts(rows), strict=True)]
+            below_active = output_of(rows)
+        candidates.append(like(state, tuple(new)))
+    return candidates
+
+
+def _pick(state: LayerState, rows: Tensor) -> LayerState:
+    return like(state, tuple(part[rows] for part in parts(state)))
+

@@ -1,0 +1,76 @@
+"""GRU and LSTM with gradients: one autograd node for a whole sequence, its backward over processed rows alone.
+
+The straight-through gradient of the gate is du_t = Σ <ds_t, c̃ - s_{t-1}> over layers, h and c, also where the input
+is skipped. There the candidate is elementwise work on a product that has not changed since the last processed input,
+and nothing flows back through the cell. So the recurrent products and the cell's backward run on processed rows only
+(READINGS, "Facts that shape the engine").
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from skipw.ops.call import Call, Result
+from skipw.ops.compact import gru, lstm
+from skipw.ops.compact.scan import Scan
+from skipw.ops.compact.windows import advanced
+from skipw.ops.state import LayerState, like, output_of, parts
+
+__all__ = ["run", "serves"]
+
+
+def serves(call: Call) -> bool:
+    """Whether every layer is exactly torch's GRUCell, or every layer its LSTMCell, with biases."""
+    return any(
+        all(type(cell) is kind and cell.bias for cell in call.cells) for kind in (nn.GRUCell, nn.LSTMCell)
+    )
+
+
+def run(call: Call) -> Result:
+    """Run a batch whose rows share their offset, with gradients; T >= 1."""
+    state, gate = call.state, call.gate
+    weights = [
+        getattr(cell, name) for cell in call.cells for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    ]
+    layer_parts = [part for layer in state.layers for part in parts(layer)]
+    scan = Scan(call, gru if isinstance(call.cells[0], nn.GRUCell) else lstm)
+    gate_inputs = (None, None) if gate is None else (gate.weight, gate.bias)
+    carried = (state.importance, state.accumulated, state.increment)
+    answer = _Sequence.apply(scan, call.x, *gate_inputs, *carried, *layer_parts, *weights)
+    output, updates, values, importance, accumulated, increment, *last = answer
+    changes = advanced(call, scan.updates, scan.gate.windows)
+    if gate is not None and state.importance is not None:
+        changes["importance"] = importance
+    if gate is not None and state.accumulated is not None:
+        changes |= {"accumulated": accumulated, "increment": increment}
+    layers = _as_layers(state.layers, last)
+    if call.outputs == "last":
+        output = output_of(layers[-1])
+    result = dataclasses.replace(state, layers=layers, **changes)  # type: ignore[arg-type]
+    return Result(output=output, updates=updates, importance=values, state=result)
+
+
+def _as_layers(templates: tuple[LayerState, ...], tensors: list[Tensor]) -> tuple[LayerState, ...]:
+    remaining = iter(tensors)
+    return tuple(
+        like(template, tuple(next(remaining) for _ in parts(template))) for template in templates
+    )
+
+
+class _Sequence(torch.autograd.Function):
+    """Tensors in, tensors out; ``Scan`` holds everything else."""
+
+    @staticmethod
+    def forward(ctx: Any, scan: Scan, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+        ctx.scan = scan
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors)  # so that autograd notices a weight that is changed in place
+        return scan.forward(tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+        return (None, *ctx.scan.backward(ctx.saved_tensors, grads, ctx.needs_input_grad[1:]))
