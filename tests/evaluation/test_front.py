@@ -18,7 +18,8 @@ CONSTANT = {"val": 0.3, "test": 0.31}
 def row(experiment: str, cost: float, value: float, **changes: Any) -> list[dict[str, Any]]:
     """A val and a test row; the test row is a little worse."""
     shared = {
-        "experiment": experiment, "dataset": "toy", "data_source": "generated", "model": "skipw", "cell": "gru",
+        "experiment": experiment, "dataset": "toy", "data_source": "generated", "model": "skipw",
+        "cell": "gru",
         "select": "topk", "hidden_size": 4, "num_layers": 1, "window": 4, "cost_per_input": 0.1, "budget": 2,
         "threshold": 0.5, "metric": "accuracy", "loss": 1.0, "inputs_processed_std": 0.0,
         "max_inputs_in_window": 2, "sequences": 10,

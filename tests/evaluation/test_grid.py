@@ -52,7 +52,7 @@ def test_smaller_budgets_run_only_the_sequences_they_touch(split: Split, make_mo
 
 
 def test_a_window_cut_short_still_loses_an_input_to_a_smaller_budget(make_model, make_identity) -> None:
-    """Slot 2 is wanted most but never comes: at budget 1 slot 1 is not processed, although one input would fit."""
+    """Slot 2 is wanted most but never comes: at budget 1 slot 1 is skipped, although one input would fit."""
     model = make_model("skipw")
     with torch.no_grad():
         model.rnn.gate.weight.zero_()

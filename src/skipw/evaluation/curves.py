@@ -11,7 +11,8 @@ from skipw.evaluation.front import operating_points
 
 __all__ = ["COLOURS", "Curve", "curves_of", "describe_point", "random_band"]
 
-#: Okabe and Ito's palette, told apart by all kinds of colour vision; the next tint where a model has more experiments.
+#: Okabe and Ito's palette, told apart by all kinds of colour vision; the next tint where a model has more
+#: experiments.
 COLOURS = {
     "skipw": ("#0072B2", "#56B4E9", "#003F66", "#8AA8C4"),
     "thrrnn": ("#D55E00", "#E69F00"),
@@ -20,8 +21,14 @@ COLOURS = {
     "random": ("#8C8C8C", "#B5B5B5"),
     "periodic": ("#CC79A7", "#E0B1CC"),
 }
-NAMES = {"skipw": "SkipW", "thrrnn": "ThrRNN", "skiprnn": "SkipRNN", "dense": "Dense", "random": "Random subsampling",
-         "periodic": "Periodic subsampling"}  # fmt: skip
+NAMES = {
+    "skipw": "SkipW",
+    "thrrnn": "ThrRNN",
+    "skiprnn": "SkipRNN",
+    "dense": "Dense",
+    "random": "Random subsampling",
+    "periodic": "Periodic subsampling",
+}
 REFERENCE_THRESHOLD = 0.5
 
 
@@ -49,8 +56,9 @@ class Curve:
 def curves_of(grid: pd.DataFrame, metric: str) -> list[Curve]:
     """All curves of a data set, in the order of ``COLOURS``, then by experiment.
 
-    SkipW has one curve a threshold, over the budgets from 1 up; the threshold nearest to 0.5 is its main one. ThrRNN has
-    one over the thresholds; random and periodic one over the rates; SkipRNN and dense are single points.
+    SkipW has one curve a threshold, over the budgets from 1 up; the threshold nearest to 0.5 is its main one.
+    ThrRNN has one over the thresholds; random and periodic one over the rates; SkipRNN and dense are single
+    points.
     """
     points = operating_points(grid, metric)
     facts = grid.groupby("experiment")[["cost_per_input", "window"]].first()
@@ -120,5 +128,5 @@ def random_band(repeats: pd.DataFrame, metric: str, split: str) -> pd.DataFrame:
     own = repeats[(repeats["metric"] == metric) & (repeats["split"] == split)]
     groups = own.groupby("rate", as_index=False)
     band = groups.agg(inputs_processed=("inputs_processed", "mean"), value=("value", "mean"))
-    deviation = groups["value"].std(ddof=1)["value"].fillna(0.0)
+    deviation = own.groupby("rate")["value"].std(ddof=1).fillna(0.0).to_numpy()
     return band.assign(low=band["value"] - 3 * deviation, high=band["value"] + 3 * deviation)

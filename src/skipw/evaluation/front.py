@@ -44,7 +44,8 @@ def read_grids(paths: Sequence[Path]) -> pd.DataFrame:
 
 
 def operating_points(grid: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """One row a point: POINT_COLUMNS, and for ``val`` and ``test`` the value, the cost and the row of the grid.
+    """One row a point: POINT_COLUMNS, and for ``val`` and ``test`` the value, the cost and the row of the
+    grid.
 
     Raises:
         DataFormatError: if a point lacks one of the two splits.
@@ -68,9 +69,9 @@ def operating_points(grid: pd.DataFrame, metric: str) -> pd.DataFrame:
 def choose_front(grid: pd.DataFrame, metric: str, constant: float, min_gain: float = 0.0) -> pd.DataFrame:
     """The rows of front.csv.
 
-    K = 0, points that process nothing and points no better than the constant predictor are left out. Of points that are
-    equal on val in both cost and metric, the one with the smallest budget stays (a bound costs nothing there), then the
-    first by experiment.
+    K = 0, points that process nothing and points no better than the constant predictor are left out. Of
+    points that are equal on val in both cost and metric, the one with the smallest budget stays (a bound
+    costs nothing there), then the first by experiment.
 
     Args:
         grid: all grids of the data set, as ``read_grids`` gives them.
@@ -105,8 +106,8 @@ def summarise(
 ) -> dict[str, Any]:
     """The numbers of summary.json: counts, hypervolume and the points that hold an alias.
 
-    The hypervolume is the share of the rectangle between (every input processed, as good as the constant predictor) and
-    (nothing processed, no error) that the front dominates.
+    The hypervolume is the share of the rectangle between (every input processed, as good as the constant
+    predictor) and (nothing processed, no error) that the front dominates.
 
     Args:
         front: of ``choose_front``.

@@ -1,8 +1,8 @@
 """Every operating point of a model in one go: the rows of grid.csv.
 
-Masks are nested in the budget (READINGS.md): a sequence that never wants more than K inputs in a window runs the same
-under every budget from K up. So budgets are taken in descending order and only the sequences that the smaller budget
-touches are run again; the others keep their results.
+Masks are nested in the budget (READINGS.md): a sequence that never wants more than K inputs in a window runs
+the same under every budget from K up. So budgets are taken in descending order and only the sequences that
+the smaller budget touches are run again; the others keep their results.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ def grid_points(
         thresholds: for SkipW and ThrRNN; the other models ignore them.
         batch_size, backend, advance: as in ``run_sequences``.
     Yields:
-        the point and what each sequence gave there: SkipW each threshold with budgets from the window down to 0; ThrRNN
-        each threshold; SkipRNN its one point; a dense model None.
+        the point and what each sequence gave there: SkipW each threshold with budgets from the window down to
+        0; ThrRNN each threshold; SkipRNN its one point; a dense model None.
     """
     how: dict[str, Any] = {"window": identity.count_window, "batch_size": batch_size, "backend": backend}
     match identity.model:
@@ -147,8 +147,8 @@ def result_rows(
     budget = None if point is None or identity.model != "skipw" else point.budget
     if budget is not None and most > budget:
         raise BudgetError(
-            f"{identity.experiment}: a window of {split} holds {most} processed inputs at a budget of {budget}; "
-            "the bound must never be exceeded: please report this as a defect."
+            f"{identity.experiment}: a window of {split} holds {most} processed inputs at a budget of "
+            f"{budget}; the bound must never be exceeded: please report this as a defect."
         )
     shared = identity.columns() | {
         "budget": budget,

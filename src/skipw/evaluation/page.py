@@ -12,12 +12,18 @@ from skipw.evaluation.source_notes import announcement
 __all__ = ["front_table_html", "notice", "page"]
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1d1d1f; max-width: 1180px; margin: 2rem auto; padding: 0 1.2rem; }
-h1 { font-size: 1.7rem; margin-bottom: 0.3rem; } h2 { font-size: 1.25rem; margin-top: 2.2rem; } h3 { font-size: 1.05rem; }
-table { border-collapse: collapse; font-size: 0.88rem; font-variant-numeric: tabular-nums; margin: 0.6rem 0 1.2rem; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #1d1d1f; }
+body { max-width: 1180px; margin: 2rem auto; padding: 0 1.2rem; }
+h1 { font-size: 1.7rem; margin-bottom: 0.3rem; }
+h2 { font-size: 1.25rem; margin-top: 2.2rem; }
+h3 { font-size: 1.05rem; }
+table { border-collapse: collapse; font-size: 0.88rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.25rem 0.7rem; text-align: right; border-bottom: 1px solid #e3e3e3; }
-th { border-bottom: 2px solid #888; font-weight: 600; } th:first-child, td:first-child { text-align: left; white-space: nowrap; }
-.table { overflow-x: auto; } img { max-width: 100%; height: auto; } figure { margin: 1rem 0; }
+th { border-bottom: 2px solid #888; font-weight: 600; }
+th:first-child, td:first-child { text-align: left; white-space: nowrap; }
+.table { overflow-x: auto; margin: 0.6rem 0 1.2rem; }
+img { max-width: 100%; height: auto; }
+figure { margin: 1rem 0; }
 figcaption, .quiet { color: #555; font-size: 0.9rem; }
 .notice { color: #b00000; border-left: 4px solid #b00000; padding: 0.3rem 0.8rem; font-weight: 600; }
 @media (prefers-color-scheme: dark) { html { color-scheme: light; background: #fff; } }
@@ -34,7 +40,8 @@ def page(title: str, data_source: str | None, body: str) -> str:
     """
     source = "" if data_source is None else f'<p class="quiet">Data source: {html.escape(data_source)}</p>'
     return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{html.escape(title)}</title>\n'
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"<title>{html.escape(title)}</title>\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{html.escape(title)}</h1>\n"
         f"{source}\n{notice(data_source)}\n{body}\n</body>\n</html>\n"

@@ -1,7 +1,7 @@
 """Non-dominated operating points, the knee, the aliases and the hypervolume of a front.
 
-A point has a cost (the share of inputs processed; lower is better) and a gain (accuracy, or minus the error; higher is
-better). Everything here is a pure function of arrays; nothing knows of files, models or data sets.
+A point has a cost (the share of inputs processed; lower is better) and a gain (accuracy, or minus the error;
+higher is better). Everything here is a pure function of arrays; nothing knows of files, models or data sets.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def _checked(cost: ArrayLike, gain: ArrayLike) -> tuple[NDArray[np.float64], NDA
 def non_dominated(cost: ArrayLike, gain: ArrayLike) -> NDArray[np.int64]:
     """Indices of the points that no other point beats, by ascending cost.
 
-    Point a dominates point b if it costs no more, gains no less, and is strictly better in one of the two. Of points that
-    are equal in both the one that stands first is kept, so the result has strictly rising costs and gains. A point that is
-    not finite is never kept.
+    Point a dominates point b if it costs no more, gains no less, and is strictly better in one of the two. Of
+    points that are equal in both the one that stands first is kept, so the result has strictly rising costs
+    and gains. A point that is not finite is never kept.
 
     Args:
         cost: Float[n], lower is better.
@@ -57,9 +57,10 @@ def non_dominated(cost: ArrayLike, gain: ArrayLike) -> NDArray[np.int64]:
 def knee(cost: ArrayLike, gain: ArrayLike) -> int:
     """Index of the point of a front that lies farthest beyond the chord of the normalised front.
 
-    Costs and gains are scaled to [0, 1] over the front; the chord joins its cheapest and its most accurate point. The
-    distance counts on the side of better points: where a front sags below its chord, the sag is not a knee. If no point
-    lies beyond the chord, the most accurate end is returned.
+    Costs and gains are scaled to [0, 1] over the front; the chord joins its cheapest and its most accurate
+    point. The
+    distance counts on the side of better points: where a front sags below its chord, the sag is not a knee.
+    If no point lies beyond the chord, the most accurate end is returned.
 
     Args:
         cost: Float[m] of a front, m >= 1.
@@ -103,7 +104,8 @@ def aliases(cost: ArrayLike, gain: ArrayLike) -> dict[str, int]:
 def hypervolume(
     cost: ArrayLike, gain: ArrayLike, worst: tuple[float, float], best: tuple[float, float]
 ) -> float:
-    """The share of the rectangle between ``worst`` and ``best`` that the points dominate (Zitzler & Thiele, 1998).
+    """The share of the rectangle between ``worst`` and ``best`` that the points dominate (Zitzler & Thiele,
+    1998).
 
     Args:
         cost: Float[n]; the points need not be a front.

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with the time left on a terminal, otherwise one quiet log line now and then."""
+"""Progress of long work: a bar with the time left on a terminal, else a log line now and then."""
 
 from __future__ import annotations
 

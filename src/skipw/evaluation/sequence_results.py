@@ -1,4 +1,4 @@
-"""Run a model over a split at one operating point and keep what each sequence cost and how well it was answered."""
+"""Run a model over a split at one operating point; keep each sequence's cost and how well it was answered."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class SequenceResults:
     """What n sequences gave at one operating point.
 
     Attributes:
-        measures: by metric, Float64[n]; a metric's value is the mean (accuracy: 1 right, 0 wrong; mse: squared error).
+        measures: by metric, Float64[n]; a metric's value is the mean (accuracy: 1 right, 0 wrong; mse:
+            squared error).
         task_loss: Float64[n], cross entropy in nats, or half the squared error.
         input_cost: Float64[n], Σ_t u_t.
         inputs_processed: Float64[n], share of the sequence's inputs.
@@ -156,8 +157,9 @@ def _results(answer: Any, targets: NDArray[Any], window: int, at: object) -> Seq
 def _wanted_at_the_end(state: Any, most: Tensor, at: object) -> Tensor:
     """Inputs that the last window would have processed had the sequence gone on to that window's end.
 
-    A window cut short by the end of its sequence chooses among all its slots; those that never come still use up the
-    budget. Counting only what was processed would overlook that a smaller budget drops one of those that did come.
+    A window cut short by the end of its sequence chooses among all its slots; those that never come still use
+    up the budget. Counting only what was processed would overlook that a smaller budget drops one of those
+    that did come.
     """
     if getattr(state, "selected", None) is None or not isinstance(at, OperatingPoint):
         return torch.zeros_like(most)

@@ -1,4 +1,4 @@
-"""The two naive baselines: take inputs at random, or at regular intervals (paper, section 4.1, figures 3 and 4)."""
+"""The two naive baselines: inputs at random, or at regular intervals (paper, section 4.1, figures 3, 4)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def periodic_rows(
     backend: str = "auto",
     advance: Advance = silent,
 ) -> list[dict[str, Any]]:
-    """Rows of grid.csv, one a rate and metric; budget and threshold stay empty, the share processed tells them apart.
+    """Rows of grid.csv, one a rate and metric; budget and threshold stay empty, the share processed tells
+    them apart.
 
     Args:
         model: the dense model trained with random masks.

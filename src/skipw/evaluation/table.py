@@ -17,7 +17,8 @@ GRID_COLUMNS = (
     "cost_per_input", "budget", "threshold", "split", "metric", "value", "loss", "inputs_processed",
     "inputs_processed_std", "max_inputs_in_window", "sequences",
 )  # fmt: skip
-#: What tells one operating point of a data set from another; ``occurrence`` numbers the rates of random and periodic.
+#: What tells one operating point of a data set from another; ``occurrence`` numbers the rates of random and
+#: periodic.
 POINT_COLUMNS = ("experiment", "model", "budget", "threshold", "occurrence")
 WHOLE = ("hidden_size", "num_layers", "window", "budget", "max_inputs_in_window", "sequences")
 REAL = ("cost_per_input", "threshold", "value", "loss", "inputs_processed", "inputs_processed_std")
@@ -35,7 +36,8 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 
 def read_grid(path: Path) -> pd.DataFrame:
-    """Read a grid.csv and number the points that budget and threshold cannot tell apart (column ``occurrence``).
+    """Read a grid.csv and number the points that budget and threshold cannot tell apart (column
+    ``occurrence``).
 
     Raises:
         DataFormatError: if the file is absent or its columns are not those of ``GRID_COLUMNS``.
@@ -49,8 +51,8 @@ def read_grid(path: Path) -> pd.DataFrame:
         ) from error
     if tuple(table.columns[: len(GRID_COLUMNS)]) != GRID_COLUMNS:
         raise DataFormatError(
-            f"{path}: expected the columns {','.join(GRID_COLUMNS)}, got {','.join(map(str, table.columns))}; "
-            "run the evaluate stage again."
+            f"{path}: expected the columns {','.join(GRID_COLUMNS)}, got "
+            f"{','.join(map(str, table.columns))}; run the evaluate stage again."
         )
     table = table.astype(types)
     same = ["experiment", "model", "budget", "threshold", "split", "metric"]

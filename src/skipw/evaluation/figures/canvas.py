@@ -1,4 +1,4 @@
-"""Matplotlib figures without a display and without dates in their files, so that the same numbers give the same bytes."""
+"""Matplotlib figures without a display and without dates: the same numbers give the same bytes."""
 
 from __future__ import annotations
 

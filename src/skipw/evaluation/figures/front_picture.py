@@ -17,9 +17,13 @@ __all__ = ["draw_front"]
 MARKERS = {"skipw": "^", "thrrnn": "o", "skiprnn": "D", "dense": "s", "random": "", "periodic": "x"}
 #: For (alias, whether better is up): does its label stand to the right, and above?
 ALIAS_SIDES = {
-    ("most-accurate", True): (True, True), ("knee", True): (False, True), ("cheapest", True): (True, True),
-    ("most-accurate", False): (False, True), ("knee", False): (False, False), ("cheapest", False): (True, True),
-}  # fmt: skip
+    ("most-accurate", True): (True, True),
+    ("knee", True): (False, True),
+    ("cheapest", True): (True, True),
+    ("most-accurate", False): (False, True),
+    ("knee", False): (False, False),
+    ("cheapest", False): (True, True),
+}
 
 
 def draw_front(
@@ -55,8 +59,8 @@ def draw_front(
     _draw_chosen(axes, front, metric, split)
     axes.axhline(on_axis(constant, metric), color="#444444", linestyle=":", linewidth=1, zorder=1)
     axes.annotate(
-        "constant predictor", (0.995, on_axis(constant, metric)), xycoords=("axes fraction", "data"), ha="right",
-        va="bottom", fontsize=7.5, color="#444444", xytext=(0, 1.5), textcoords="offset points",
+        "constant predictor", (0.995, on_axis(constant, metric)), xycoords=("axes fraction", "data"),
+        ha="right", va="bottom", fontsize=7.5, color="#444444", xytext=(0, 1.5), textcoords="offset points",
     )  # fmt: skip
     axes.set_xlabel(COST_LABEL)
     axes.set_ylabel(value_label(metric))
@@ -106,8 +110,8 @@ def _draw_curve(axes: Axes, curve: Curve, metric: str, split: str) -> None:
     joined = {"thrrnn": "--", "random": "-", "skipw": "-", "periodic": ":"}.get(curve.model, "none")
     marker = MARKERS[curve.model]
     axes.plot(
-        cost, value, color=curve.colour, linestyle=joined, linewidth=1.5, marker=marker or None, markersize=5.5,
-        label=_wrapped(curve), zorder=3, clip_on=False,
+        cost, value, color=curve.colour, linestyle=joined, linewidth=1.5, marker=marker or None,
+        markersize=5.5, label=_wrapped(curve), zorder=3, clip_on=False,
     )  # fmt: skip
 
 
@@ -138,8 +142,8 @@ def _draw_chosen(axes: Axes, front: pd.DataFrame, metric: str, split: str) -> No
     cost, value = 100 * chosen["inputs_processed"], on_axis(chosen["value"], metric)
     axes.plot(cost, value, drawstyle="steps-post", color="black", linewidth=0.7, alpha=0.7, zorder=4)
     axes.scatter(
-        cost, value, s=46, facecolors="none", edgecolors="black", linewidths=1.0, zorder=5, label="Pareto front",
-        clip_on=False,
+        cost, value, s=46, facecolors="none", edgecolors="black", linewidths=1.0, zorder=5,
+        label="Pareto front", clip_on=False,
     )  # fmt: skip
     rising = metric == "accuracy"
     for (_, row), x, y in zip(chosen.iterrows(), cost, value, strict=True):
@@ -150,6 +154,7 @@ def _draw_chosen(axes: Axes, front: pd.DataFrame, metric: str, split: str) -> No
         right = right and x < 80
         axes.annotate(
             ", ".join(names), (x, y), xytext=(14 if right else -14, 16 if above else -16), fontsize=8,
-            textcoords="offset points", fontweight="bold", ha="left" if right else "right", va="center", zorder=7,
-            arrowprops={"arrowstyle": "-", "linewidth": 0.7, "color": "black", "shrinkB": 3}, path_effects=halo(),
+            textcoords="offset points", fontweight="bold", ha="left" if right else "right", va="center",
+            zorder=7, arrowprops={"arrowstyle": "-", "linewidth": 0.7, "color": "black", "shrinkB": 3},
+            path_effects=halo(),
         )  # fmt: skip
