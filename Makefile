@@ -16,6 +16,8 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 export OMP_NUM_THREADS ?= 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
+# Where it is set every start compiles all packages again.
+unexport PYTHONDONTWRITEBYTECODE
 PORT ?= 5000
 
 .PHONY: help setup repro test lint ui paper register clean
@@ -31,7 +33,7 @@ $(STAMP):
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(VENV)/bin/uv || $(VENV)/bin/python -m pip install --quiet -c constraints.txt uv
 	UV_FIND_LINKS="$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-}}" UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-}}" \
-	  VIRTUAL_ENV="$(abspath $(VENV))" $(VENV)/bin/uv pip install --quiet --compile-bytecode -c constraints.txt -e ".[all]"
+	  VIRTUAL_ENV="$(abspath $(VENV))" $(VENV)/bin/uv pip install --quiet -c constraints.txt -e ".[all]"
 	@touch $@
 
 repro: $(STAMP)  ## the whole pipeline, two lanes side by side; `dvc repro` does the same one stage at a time
