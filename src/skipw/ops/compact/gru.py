@@ -50,10 +50,13 @@ class Layer:
         elif len(rows):
             self.product[rows] = torch.addmm(self.bias_hh, h[rows], self.weight_hh.T)
 
-    def differences(self) -> tuple[Tensor, ...]:
-        """c̃ - s_{t-1} everywhere: (Float[T, B, N],)."""
-        update = self.sigmoids[..., self.hidden :]
-        return ((1 - update) * (self.news - self.history[0][:-1]),)
+    def inner(self, t: int, grad: list[Tensor], blank: Tensor | None) -> Tensor:
+        """<ds_t, c̃ - s_{t-1}>, Float[B]; rows in ``blank`` (Bool[B]) have no candidate and count 0."""
+        difference = self.news[t] - self.history[0][t]
+        difference.addcmul_(difference, self.sigmoids[t, :, self.hidden :], value=-1)
+        if blank is not None:
+            difference.masked_fill_(blank.unsqueeze(-1), 0)
+        return torch.linalg.vecdot(grad[0], difference)
 
     def prepare_backward(self, pairs: Tensor) -> None:
         """Local derivatives at the processed ``pairs``, Long[P] into [T · B]."""

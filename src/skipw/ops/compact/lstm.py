@@ -51,11 +51,16 @@ class Layer:
         elif len(rows):
             self.product[rows] = torch.addmm(self.bias_hh, h[rows], self.weight_hh.T)
 
-    def differences(self) -> tuple[Tensor, ...]:
-        """c̃ - s_{t-1} everywhere, for h and c: (Float[T, B, N], Float[T, B, N])."""
-        i, f, g, o = self.activations.chunk(4, dim=-1)
-        hidden, cell = (history[:-1] for history in self.history)
-        return o * self.tanh_cell - hidden, torch.addcmul((f - 1) * cell, i, g)
+    def inner(self, t: int, grad: list[Tensor], blank: Tensor | None) -> Tensor:
+        """<ds_t, c̃ - s_{t-1}> over h and c, Float[B]; rows in ``blank`` (Bool[B]) have no candidate and count 0."""
+        n, gates = self.hidden, self.activations[t]
+        before, cell = self.history[0][t], self.history[1][t]
+        hidden = torch.addcmul(-before, gates[:, 3 * n :], self.tanh_cell[t])
+        cell = torch.addcmul((gates[:, n : 2 * n] - 1) * cell, gates[:, :n], gates[:, 2 * n : 3 * n])
+        if blank is not None:
+            hidden.masked_fill_(blank.unsqueeze(-1), 0)
+            cell.masked_fill_(blank.unsqueeze(-1), 0)
+        return torch.linalg.vecdot(grad[0], hidden) + torch.linalg.vecdot(grad[1], cell)
 
     def prepare_backward(self, pairs: Tensor) -> None:
         """Local derivatives at the processed ``pairs``, Long[P] into [T · B]."""

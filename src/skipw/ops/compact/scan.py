@@ -24,7 +24,7 @@ class LayerKernel(Protocol):
 
     def candidate(self, t: int, projected: Tensor) -> tuple[Tensor, ...]: ...
     def refresh(self, t: int, rows: Tensor | None) -> None: ...
-    def differences(self) -> tuple[Tensor, ...]: ...
+    def inner(self, t: int, grad: list[Tensor], blank: Tensor | None) -> Tensor: ...
     def prepare_backward(self, pairs: Tensor) -> None: ...
     def step_backward(
         self, grad: tuple[Tensor, ...], start: int, end: int, below: bool
@@ -131,14 +131,17 @@ class Scan:
         ends = self.updates.sum(1).cumsum(0).tolist()
         for layer in self.layers:
             layer.prepare_backward(pairs)
-        differences = self._differences()
+        unread = None if self.unreadable is None else self.unreadable & ~self.updates
         self.gate.start_backward(pairs, d_updates, d_values, d_gate, self.layers[-1].history[-1])
         for t in range(num_steps - 1, -1, -1):
             if d_output is not None:
                 flows[-1][0] = flows[-1][0] + d_output[:, t]
             d_update = None
-            if differences is not None:
-                d_update = _inner(flows, differences, t)
+            if self.gate.needs_candidates:
+                blank = None if unread is None else unread[t]
+                d_update = self.layers[0].inner(t, flows[0], blank)
+                for layer, flow in zip(self.layers[1:], flows[1:], strict=True):
+                    d_update = d_update + layer.inner(t, flow, blank)
             d_view = self.gate.step_backward(t, self.rows[t], d_update)
             start = ends[t - 1] if t else 0
             if ends[t] > start:
@@ -159,16 +162,6 @@ class Scan:
                 ]
             )
         return flows
-
-    def _differences(self) -> list[tuple[Tensor, ...]] | None:
-        """c̃ - s_{t-1} of every layer and part, Float[T, B, N], 0 where a skipped input could not be read."""
-        if not self.gate.needs_candidates:
-            return None
-        differences = [layer.differences() for layer in self.layers]
-        if self.unreadable is not None:
-            blank = (self.unreadable & ~self.updates).unsqueeze(-1)
-            differences = [tuple(part.masked_fill(blank, 0) for part in layer) for layer in differences]
-        return differences
 
     def _cell_backward(
         self, rows: Tensor | None, flows: list[list[Tensor]], start: int, end: int, d_view: Tensor | None
@@ -206,16 +199,4 @@ class Scan:
             inputs = layer.history[0][1:].flatten(0, 1)[pairs]
         d_states = [part for flow in flows for part in flow]
         return (d_x, *self.gate.input_grads(), *d_states, *d_weights)
-
-
-def _inner(flows: list[list[Tensor]], differences: list[tuple[Tensor, ...]], t: int) -> Tensor:
-    """du_t of eq. 5: the sum of <ds_t, c̃ - s_{t-1}> over layers and parts, Float[B]."""
-    total: Tensor | None = None
-    for flow, layer in zip(flows, differences, strict=True):
-        for grad, difference in zip(flow, layer, strict=True):
-            inner = torch.linalg.vecdot(grad, difference[t])
-            total = inner if total is None else total + inner
-    assert total is not None
-    return total
-
 
