@@ -1,6 +1,6 @@
 """Stage ``train``: train one experiment of params.yaml, into ``data/models/<dataset>/<experiment>``.
 
-python pipelines/train.py adding-skipw [--params params.yaml] [--data data] [--scratch .scratch/train] [--no-tracking]
+python pipelines/train.py adding-skipw [--params params.yaml] [--data data] [--no-tracking]
 
 A stopped training goes on where it was when the same command is given again.
 """
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("train")
 
 
-def train(settings: TrainSettings, scale: str, data: Path, scratch: Path, *, tracking: bool) -> dict[str, float]:
-    """Train one experiment; its folder appears complete or not at all. Returns the best validation's figures."""
+def train(
+    settings: TrainSettings, scale: str, data: Path, scratch: Path, *, tracking: bool
+) -> dict[str, float]:
+    """Train one experiment, whose folder appears complete or not at all; returns its best validation."""
     from skipw.training import fit, scratch_folder
 
     prepared = data / "prepared" / settings.dataset
@@ -77,7 +79,9 @@ def settings_of(params: Params, name: str) -> TrainSettings:
     """
     settings = experiment_settings(params, name)
     if not settings.trained:
-        raise ParamsError(f"{name} trains nothing: it evaluates the model of {name.replace('periodic', 'random')}.")
+        raise ParamsError(
+            f"{name} trains nothing: it evaluates the model of {name.replace('periodic', 'random')}."
+        )
     return settings
 
 

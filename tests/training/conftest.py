@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from skipw.data.adding import generate, prepare_adding
-from skipw.data.prepared import Split, full_lengths, load_meta, save_prepared
+from skipw.data.prepared import Split, load_meta, save_prepared
 from skipw.models.normaliser import Normaliser
 from skipw.params import TrainSettings
 

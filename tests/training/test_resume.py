@@ -1,4 +1,4 @@
-"""A training that was killed (SIGKILL, so nothing can be tidied up) goes on where it was, to the same bits."""
+"""A training that was killed (SIGKILL: nothing can be tidied up) goes on where it was, to the same bits."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ def test_a_killed_training_resumes_and_ends_as_if_nothing_had_happened(
         resumed = fit(chosen, slopes, killed, scratch=scratch, progress=False)
     assert "going on from the checkpoint" in caplog.text
     assert not unfinished.exists()
-    one, two = (pd.read_csv(folder / "history.csv").drop(columns="seconds") for folder in (tmp_path / "whole", killed))
+    one, two = (
+        pd.read_csv(folder / "history.csv").drop(columns="seconds") for folder in (tmp_path / "whole", killed)
+    )
     pd.testing.assert_frame_equal(one, two)
     assert {**whole, "seconds": 0} == {**resumed, "seconds": 0}
     hashes = [load_description(folder)["checkpoint_sha256"] for folder in (tmp_path / "whole", killed)]

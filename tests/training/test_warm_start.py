@@ -28,7 +28,13 @@ def same(a: SequenceModel, b: SequenceModel, prefix: str) -> bool:
 
 @pytest.mark.parametrize(
     ("donor", "ours"),
-    [("skipw", "skipw"), ("thrrnn", "skiprnn"), ("skiprnn", "thrrnn"), ("dense", "random"), ("random", "dense")],
+    [
+        ("skipw", "skipw"),
+        ("thrrnn", "skiprnn"),
+        ("skiprnn", "thrrnn"),
+        ("dense", "random"),
+        ("random", "dense"),
+    ],
 )
 def test_models_that_match_give_all_their_weights(donor: str, ours: str, tmp_path: Path) -> None:
     source, target = build(donor), build(ours)

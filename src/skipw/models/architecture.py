@@ -73,7 +73,9 @@ class Architecture:
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
-            _require(getattr(self, name) in allowed, name, f"one of {', '.join(allowed)}", getattr(self, name))
+            _require(
+                getattr(self, name) in allowed, name, f"one of {', '.join(allowed)}", getattr(self, name)
+            )
         for name, least in _WHOLE_NUMBERS.items():
             value = getattr(self, name)
             whole = isinstance(value, int) and not isinstance(value, bool)
@@ -91,7 +93,9 @@ class Architecture:
     def _check_gate(self) -> None:
         bias = self.gate_bias
         values = tuple(bias) if isinstance(bias, list | tuple) else (bias,)
-        _require(bool(values) and all(map(_is_number, values)), "gate_bias", "a number or a list of numbers", bias)
+        _require(
+            bool(values) and all(map(_is_number, values)), "gate_bias", "a number or a list of numbers", bias
+        )
         values = tuple(float(value) for value in values)
         object.__setattr__(self, "gate_bias", values if len(values) > 1 else values[0])
         if self.model == "skipw":
@@ -99,7 +103,9 @@ class Architecture:
             whole = isinstance(window, int) and not isinstance(window, bool)
             _require(whole and (window or 0) >= 1, "window", "a whole number of at least 1 for skipw", window)
         else:
-            _require(self.window is None, "window", f"null for {self.model} (only skipw has one)", self.window)
+            _require(
+                self.window is None, "window", f"null for {self.model} (only skipw has one)", self.window
+            )
 
     def _check_task(self) -> None:
         if self.task == "regression":
@@ -110,7 +116,9 @@ class Architecture:
             same = self.embedding_size == self.input_size
             _require(same, "embedding_size", f"input_size = {self.input_size}", self.embedding_size)
         else:
-            _require(self.embedding_size == 0, "embedding_size", "0 without a vocabulary", self.embedding_size)
+            _require(
+                self.embedding_size == 0, "embedding_size", "0 without a vocabulary", self.embedding_size
+            )
 
     def gate_bias_per_slot(self) -> tuple[float, ...]:
         """The gate's first bias: one value a slot of the window (one value for models without a window)."""
@@ -138,7 +146,9 @@ class Architecture:
             ParamsError: if a key is unknown or missing, or a value is refused.
         """
         if not isinstance(values, Mapping):
-            raise ParamsError(f"an architecture is a mapping of names to values, got {type(values).__name__}.")
+            raise ParamsError(
+                f"an architecture is a mapping of names to values, got {type(values).__name__}."
+            )
         fields = {field.name: field for field in dataclasses.fields(cls)}
         for key in values:
             if key not in fields:
@@ -147,7 +157,9 @@ class Architecture:
                 raise ParamsError(f"unknown architecture key {key!r}{hint}")
         missing = [n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in values]
         if missing:
-            raise ParamsError(f"the architecture lacks {', '.join(missing)}; was the file written by this package?")
+            raise ParamsError(
+                f"the architecture lacks {', '.join(missing)}; was the file written by this package?"
+            )
         return cls(**values)
 
 

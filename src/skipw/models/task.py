@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +12,15 @@ from skipw.models.architecture import Architecture
 from skipw.models.heads import Head
 
 if TYPE_CHECKING:
-    from skipw.models.state import SkipState
-    from skipw.operating_point import OperatingPoint, Schedule
     from skipw.models.skip_rnn import SkipOutput
+    from skipw.operating_point import OperatingPoint, Schedule
+    from skipw.ops.state import SkipState
 
 __all__ = ["Architecture", "SequenceModel", "TaskOutput"]
 
 
 class TaskOutput(NamedTuple):
-    """``scores`` Float[B, num_outputs] and ``rnn``, what the recurrent layers returned (``outputs="last"``)."""
+    """``scores`` Float[B, num_outputs]; ``rnn``, what the recurrent layers returned (``outputs="last"``)."""
 
     scores: Tensor
     rnn: SkipOutput
@@ -131,17 +131,17 @@ def _build_rnn(architecture: Architecture) -> nn.Module:
     if a.model in ("dense", "random", "periodic"):
         return DenseRNN(*sizes, initial_state=a.initial_state)
     biases = a.gate_bias_per_slot()
-    common = {
+    common: dict[str, Any] = {
         "initial_state": a.initial_state,
         "gate_state_gradient": a.gate_state_gradient,
         "gate_bias": biases[0],
     }
-    rnn: nn.Module
+    rnn: SkipW | ThrRNN | SkipRNN
     match a.model:
         case "skipw":
             rnn = SkipW(
                 *sizes,
-                window=a.window,
+                window=a.window or 1,
                 time_feature=a.time_feature,
                 time_scale=a.time_scale,
                 select=a.select,

@@ -1,4 +1,4 @@
-"""What happens after each validation: the history, the journal, the stop rules, the progress on the screen."""
+"""What happens after each validation: the history, the journal, the stop rules, the progress shown."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ StopRule = Callable[[dict[str, float]], bool]
 
 
 class History(pl.Callback):
-    """One row a validation, kept in the checkpoint, handed to the logger; asks the stop rules whether to go on.
+    """One row a validation, kept in the checkpoint and handed to the logger; asks the stop rules.
 
     Args:
         stop_rules: each is given the row after a validation and says whether training is over.
@@ -105,7 +105,9 @@ class Progress(pl.Callback):
         if sys.stderr.isatty():
             self.bar = _rich_bar()
         if self.bar is not None:
-            self.task = self.bar.add_task(self.title, total=self.steps, completed=trainer.global_step, state="")
+            self.task = self.bar.add_task(
+                self.title, total=self.steps, completed=trainer.global_step, state=""
+            )
             self.bar.start()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
@@ -117,7 +119,8 @@ class Progress(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
         latest = pl_module.latest
-        state = f"val_{self.metric} {latest[f'val_{self.metric}']:.4g}, inputs {latest['val_inputs_processed']:.1%}"
+        value, inputs = latest[f"val_{self.metric}"], latest["val_inputs_processed"]
+        state = f"val_{self.metric} {value:.4g}, inputs {inputs:.1%}"
         if self.bar is not None:
             self.bar.update(self.task, completed=trainer.global_step, state=state)
             return

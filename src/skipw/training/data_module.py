@@ -1,7 +1,7 @@
 """One data module for every prepared folder: arrays in memory, whole batches sliced by index.
 
-The batch of step ``s`` depends on the seed and on ``s`` alone, so a resumed training sees what it would have seen.
-An epoch, to Lightning, is the stretch between two validations.
+The batch of step ``s`` depends on the seed and on ``s`` alone, so a resumed training sees what it would have
+seen. An epoch, to Lightning, is the stretch between two validations.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class SplitDataset(Dataset[Batch]):
 
 
 class TrainBatches(Sampler[Tensor]):
-    """Row numbers of the steps from ``next_step()`` on: at most ``count``, never beyond ``steps``.
+    """Row numbers of the steps from ``next_step()`` on: at most ``count``, until ``steps``.
 
     Each pass over the data has its own order, drawn from (seed, pass); its last, incomplete batch is left out.
     """

@@ -26,8 +26,8 @@ from skipw.models.task import Architecture, SequenceModel
 from skipw.training.callbacks import History, Patience, Progress, StopRule
 from skipw.training.data_module import PreparedDataModule
 from skipw.training.lightning_module import TrainingModule
-from skipw.training.schedules import seed_for_step
 from skipw.training.lineage import warm_start
+from skipw.training.schedules import seed_for_step
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
@@ -53,9 +53,9 @@ def fit(
 ) -> dict[str, float]:
     """Train a model and write its folder: model.safetensors, model.json, history.csv.
 
-    Every validation leaves a checkpoint under ``scratch``, in a folder named by a hash of the settings, the data
-    and the donor. The same call after a kill goes on from there, with the same result to the bit as without the
-    kill; on success that folder is deleted.
+    Every validation leaves a checkpoint under ``scratch``, in a folder named by a hash of the settings, the
+    data and the donor. The same call after a kill goes on from there, with the same result to the bit as
+    without the kill; on success that folder is deleted.
 
     Args:
         settings: of the experiment.
@@ -78,7 +78,9 @@ def fit(
     with _torch_settings(settings.num_threads), _quiet_lightning():
         data = PreparedDataModule(prepared, settings)
         module, lineage = _new_module(settings, meta, prepared, init_from)
-        rules: list[StopRule] = [Patience(settings.patience, round(settings.checkpoint_from * settings.steps))]
+        rules: list[StopRule] = [
+            Patience(settings.patience, round(settings.checkpoint_from * settings.steps))
+        ]
         history = History(rules if stop_rule is None else [*rules, stop_rule])
         _train(module, data, history, unfinished, logger, progress)
         best = min(_eligible(history.rows, settings), key=lambda row: row["val_objective"])
@@ -154,7 +156,9 @@ def _new_module(
         vectors = torch.from_numpy(load_embedding(prepared))
         if vectors.shape != model.embedding.weight.shape:
             wanted, found = list(model.embedding.weight.shape), list(vectors.shape)
-            raise DataFormatError(f"{prepared}/embedding.npy is {found}, meta.json says {wanted}; prepare again.")
+            raise DataFormatError(
+                f"{prepared}/embedding.npy is {found}, meta.json says {wanted}; prepare again."
+            )
         model.embedding.weight.data.copy_(vectors)
     lineage = [] if init_from is None else warm_start(model, init_from)
     return TrainingModule(model, settings, meta["metric"]), lineage
@@ -234,7 +238,11 @@ def _description(
         "lineage": lineage,
         "seed": settings.seed,
         "settings": dataclasses.asdict(settings),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "lightning": pl.__version__},
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "lightning": pl.__version__,
+        },
         "metrics": metrics,
     }
 
@@ -254,7 +262,7 @@ def _torch_settings(num_threads: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Lightning's hints about hardware, workers and tips tell a user of this package nothing; errors still do."""
+    """Lightning's hints on hardware, workers and tips tell a user of this package nothing; errors do."""
     names = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
     levels = {name: logging.getLogger(name).level for name in names}
     with warnings.catch_warnings():

@@ -30,8 +30,9 @@ class DivergedError(SkipWError, ArithmeticError):
 class TrainingModule(pl.LightningModule):
     """Loss = task loss + λ · mean over the batch of input_cost (eq. 11).
 
-    The task loss is the cross entropy, or half the MSE. Each validation reports ``val_objective`` = task loss +
-    λ · inputs processed, with the λ of the settings (not its schedule's): the best checkpoint has the lowest.
+    The task loss is the cross entropy, or half the MSE. Each validation reports ``val_objective`` = task loss
+    + λ · inputs processed, with the λ of the settings, not of its schedule; the best checkpoint is the one
+    where that is lowest.
 
     Args:
         model: what is trained.
@@ -114,7 +115,7 @@ class TrainingModule(pl.LightningModule):
         self._sums["steps"] += 1
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
-        """Clip by the global norm and keep the norm for the log; a norm that is not finite ends the training."""
+        """Clip by the global norm, which is kept for the log; one that is not finite ends the training."""
         limit = self.settings.clip if self.settings.clip is not None else float("inf")
         norm = float(torch.nn.utils.clip_grad_norm_(self._trained, limit, foreach=False))
         if norm != norm or norm == float("inf"):
@@ -123,15 +124,15 @@ class TrainingModule(pl.LightningModule):
 
     def _diverged(self, what: str) -> DivergedError:
         return DivergedError(
-            f"{self.settings.experiment}: {what} at step {self.global_step}. Try a lower learning_rate, a smaller "
-            "clip or gate_state_gradient (0 to 0.1), or a warmup; and check that the prepared inputs are finite."
+            f"{self.settings.experiment}: {what} at step {self.global_step}. Try a lower learning_rate, "
+            "a smaller clip or gate_state_gradient (0 to 0.1), or a warmup; check that the inputs are finite."
         )
 
     def configure_optimizers(self) -> Any:
-        """Adam (AdamW with weight_decay) over what is not frozen, with the learning rate's schedule by step."""
+        """Adam (AdamW with weight_decay) over what is not frozen; the learning rate's schedule by step."""
         settings = self.settings
         self._trained = [weight for weight in self.model.parameters() if weight.requires_grad]
-        options = {"lr": settings.learning_rate, "foreach": False, "fused": True}
+        options: dict[str, Any] = {"lr": settings.learning_rate, "foreach": False, "fused": True}
         if settings.weight_decay:
             optimizer: torch.optim.Optimizer = torch.optim.AdamW(
                 self._trained, weight_decay=settings.weight_decay, **options
@@ -173,7 +174,8 @@ class TrainingModule(pl.LightningModule):
             "train_loss": self._sums["loss"] / steps,
             "train_inputs_processed": self._sums["inputs"] / steps,
             "gradient_norm": self._sums["norm"] / steps,
-            "learning_rate": self.settings.learning_rate * learning_rate_factor(self.global_step, self.settings),
+            "learning_rate": self.settings.learning_rate
+            * learning_rate_factor(self.global_step, self.settings),
             "cost_per_input": self.cost_at(self.global_step),
             "val_loss": task_loss,
             f"val_{self.metric}": measure(self.metric, scores, targets),

@@ -1,4 +1,4 @@
-"""Start a training from a trained model: a chain of ascending λ, each from the previous best (paper, App. A)."""
+"""Start a training from a trained model: a chain of ascending λ, each from the last best (paper, App. A)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ ACCUMULATING = ("thrrnn", "skiprnn")
 def warm_start(model: SequenceModel, folder: Path) -> list[str]:
     """Copy the weights of the model in ``folder`` into ``model``.
 
-    The same kind of model gives all its weights; ThrRNN and SkipRNN load each other's; a dense model gives its
-    cells, initial state and head to any other, whose gate keeps its own start.
+    The same kind of model gives all its weights; ThrRNN and SkipRNN load each other's; a dense model gives
+    its cells, initial state and head to any other, whose gate keeps its own start.
 
     Args:
         model: changed in place.
@@ -58,7 +58,9 @@ def _copy(name: str, donor: nn.Module, model: nn.Module, skip: tuple[str, ...]) 
         if key.startswith(skip or ("-",)):
             continue
         if key not in source:
-            raise ParamsError(f"init_from {name}: it has no {key}; use the same initial_state and head_hidden.")
+            raise ParamsError(
+                f"init_from {name}: it has no {key}; use the same initial_state and head_hidden."
+            )
         if source[key].shape != weight.shape:
             raise ParamsError(
                 f"init_from {name}: {key} is {list(source[key].shape)} there and {list(weight.shape)} here; "

@@ -5,6 +5,7 @@ A resumed training therefore continues exactly where it stopped.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Sequence
@@ -52,7 +53,7 @@ def cost_multiplier(fraction: float, breakpoints: Sequence[tuple[float, float]])
         raise ParamsError("cost_schedule needs at least one pair [fraction, multiplier], such as [[0, 1]].")
     if fraction <= breakpoints[0][0]:
         return float(breakpoints[0][1])
-    for (left, low), (right, high) in zip(breakpoints, breakpoints[1:], strict=False):
+    for (left, low), (right, high) in itertools.pairwise(breakpoints):
         if fraction <= right:
             share = (fraction - left) / (right - left) if right > left else 1.0
             return low + share * (high - low)
