@@ -1,0 +1,203 @@
+"""Where the journal is kept: ``MLFLOW_TRACKING_URI``, or SQLite and plain files under ``mlruns/``.
+
+The address is handed to the client, nothing global stays set, so one process may use several journals.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skipw.errors import ParamsError
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+__all__ = ["Store", "connect", "experiment_name", "git_commit", "mlruns_folder"]
+
+log = logging.getLogger(__name__)
+DATABASE_FILE = "mlflow.db"
+SQLITE = "sqlite:///"
+DATABASES = ("postgresql", "mysql", "mssql")
+DVC_WORKSPACES = (".dvc", "tmp", "exps")  # `dvc exp run --queue` and `--temp` work in copies below this
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+#: Opens the experiment as a training one, not as a GenAI one, in the web pages.
+EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open journal.
+
+    Attributes:
+        client: every call goes through it.
+        uri: what ``--backend-store-uri`` or ``MLFLOW_TRACKING_URI`` would say.
+        artifacts: folder of the artifacts; None where a server keeps them.
+    """
+
+    client: MlflowClient
+    uri: str
+    artifacts: Path | None
+
+    def experiment(self, dataset: str) -> str:
+        """The id of the experiment ``skipw-<dataset>``, created if need be (by any of several processes)."""
+        from mlflow.exceptions import MlflowException
+
+        name = experiment_name(dataset)
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            location = None if self.artifacts is None else (self.artifacts / name).as_uri()
+            try:
+                return self.client.create_experiment(name, location, dict(EXPERIMENT_KIND))
+            except MlflowException as error:
+                found = self.client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+                log.debug("%s was created by another process: %s", name, error)
+        if found.lifecycle_stage != "active":
+            self.client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+    @contextmanager
+    def exclusive(self, name: str) -> Iterator[None]:
+        """Only one process of this machine registers under ``name`` at a time."""
+        if self.artifacts is None:
+            yield
+        else:
+            with _locked(self.artifacts / f".{name}.lock"):
+                yield
+
+    @contextmanager
+    def as_default(self) -> Iterator[None]:
+        """Make this the default journal for a while: MLflow's registry looks models up there."""
+        before = os.environ.get("MLFLOW_TRACKING_URI")
+        os.environ["MLFLOW_TRACKING_URI"] = self.uri
+        try:
+            yield
+        finally:
+            if before is None:
+                os.environ.pop("MLFLOW_TRACKING_URI", None)
+            else:
+                os.environ["MLFLOW_TRACKING_URI"] = before
+
+
+def experiment_name(dataset: str) -> str:
+    """Name of a data set's MLflow experiment and of its registered model."""
+    return f"skipw-{dataset}"
+
+
+def connect() -> Store:
+    """Open the journal; a local database is created first, by one process, completely or not at all.
+
+    Raises:
+        ParamsError: if ``MLFLOW_TRACKING_URI`` names a plain folder, which MLflow 3 refuses.
+    """
+    os.environ.update({key: value for key, value in SETTINGS.items() if key not in os.environ})
+    uri = _address(os.environ.get("MLFLOW_TRACKING_URI", "").strip())
+    artifacts = None
+    if uri.startswith(SQLITE):
+        database = Path(uri.removeprefix(SQLITE))
+        artifacts = database.parent / "artifacts"
+        _create_database(database, artifacts)
+    elif uri.startswith(DATABASES):
+        artifacts = mlruns_folder() / "artifacts"
+    from mlflow.tracking import MlflowClient
+
+    return Store(MlflowClient(tracking_uri=uri, registry_uri=uri), uri, artifacts)
+
+
+def mlruns_folder() -> Path:
+    """``SKIPW_MLRUNS``, else ``mlruns`` at the top of the repository that the current folder is in.
+
+    A DVC experiment runs in a copy below ``.dvc/tmp/exps``; its journal is the one of the repository itself.
+    """
+    if chosen := os.environ.get("SKIPW_MLRUNS", "").strip():
+        return Path(chosen).expanduser().absolute()
+    return _repository(Path.cwd()) / "mlruns"
+
+
+def _repository(folder: Path) -> Path:
+    for parent in (folder, *folder.parents):
+        if parent.parts[-3:] == DVC_WORKSPACES:
+            return parent.parents[2]
+    for parent in (folder, *folder.parents):
+        if (parent / ".git").exists():
+            return parent
+    return folder
+
+
+def _address(wanted: str) -> str:
+    """The tracking URI with an absolute path."""
+    if not wanted:
+        return f"{SQLITE}{mlruns_folder() / DATABASE_FILE}"
+    if wanted.startswith(SQLITE):
+        return f"{SQLITE}{Path(wanted.removeprefix(SQLITE)).expanduser().absolute()}"
+    if "://" not in wanted or wanted.startswith("file:"):
+        raise ParamsError(
+            f"MLFLOW_TRACKING_URI must be the address of a server or a database, got {wanted!r}; "
+            f"MLflow 3 keeps nothing in plain folders: use {SQLITE}{Path(wanted.removeprefix('file://')).absolute()}/{DATABASE_FILE}."
+        )
+    return wanted
+
+
+def _create_database(database: Path, artifacts: Path) -> None:
+    """Make the tables in a file beside ``database`` and rename it: a kill leaves nothing half made."""
+    if database.exists() and database.stat().st_size:
+        return
+    with _locked(database.with_name(f".{database.name}.lock")):
+        if database.exists() and database.stat().st_size:
+            return
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        log.info("creating the MLflow database %s (once, a few seconds)", database)
+        fresh = database.with_name(f".{database.name}.new")
+        fresh.unlink(missing_ok=True)
+        with _quiet("alembic", "mlflow.store.db.utils"):
+            store = SqlAlchemyStore(f"{SQLITE}{fresh}", artifacts.as_uri())
+        store.engine.dispose()
+        fresh.replace(database)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on ``path``; the system frees it when a process dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """No chatter about migrations."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def git_commit() -> str:
+    """The commit that is checked out in the current folder, "" outside of a repository."""
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""
