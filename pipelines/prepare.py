@@ -16,6 +16,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from skipw.data.adding import prepare_adding
+from skipw.data.har import prepare_har
+from skipw.data.imdb import prepare_imdb
+from skipw.data.mnist import prepare_mnist
 from skipw.data.prepared import load_meta
 from skipw.errors import SkipWError
 from skipw.params import DATASETS, Prepare, load
@@ -28,6 +31,12 @@ def prepare(dataset: str, settings: Prepare, raw: Path, out: Path) -> None:
     match dataset:
         case "adding":
             prepare_adding(out, seed=settings.seed, **asdict(settings.adding))
+        case "mnist":
+            prepare_mnist(raw, out, seed=settings.seed, **asdict(settings.mnist))
+        case "imdb":
+            prepare_imdb(raw, out, seed=settings.seed, **asdict(settings.imdb))
+        case "har":
+            prepare_har(raw, out, seed=settings.seed, **asdict(settings.har))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
