@@ -81,10 +81,13 @@ def _open_window(
 ) -> tuple[SkipState, Tensor]:
     """Compute ũ_W where a window begins (eqs. 6-8); select anew there and where the operating point changed (eq. 9)."""
     opening = alive & (state.offset == 0)
-    again = opening if point == state.point else alive
     used = torch.where(opening, 0, state.used)
     importance, draw = state.importance, state.noise
     assert importance is not None and state.selected is not None and gate.window is not None
+    assert state.budget is not None and state.threshold is not None
+    budget = point.budget_in(gate.window)
+    switched = (state.budget != budget) | (state.threshold != point.threshold)
+    again = opening | (alive & switched)
     if bool(opening.any()):
         view = equations.scale_gradient(gate_view(state.layers[-1]), gate.state_gradient)
         time = gate.time(state.step, state.last_update)
@@ -96,10 +99,9 @@ def _open_window(
             draw = torch.where(opening.unsqueeze(-1), drawn, draw)
     selected = state.selected
     if bool(again.any()):
-        limit = (point.budget_in(gate.window) - used).clamp(min=0)
         choice = equations.select_k(
             importance,
-            limit,
+            (budget - used).clamp(min=0),
             select=gate.select,
             noise=draw,
             threshold=point.threshold,
@@ -107,7 +109,13 @@ def _open_window(
         )
         selected = torch.where(again.unsqueeze(-1), choice, selected)
     state = dataclasses.replace(
-        state, importance=importance, noise=draw, selected=selected, used=used, point=point
+        state,
+        importance=importance,
+        noise=draw,
+        selected=selected,
+        used=used,
+        budget=torch.where(again, budget, state.budget),
+        threshold=torch.where(again, point.threshold, state.threshold),
     )
     return state, opened + opening
 
@@ -133,8 +141,8 @@ def _forced(call: Call, t: int, alive: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _forced_window(state: SkipState, alive: Tensor, window: int | None) -> SkipState:
-    """A window that opens under forced updates has no importance: the gate decides again from the next one on."""
-    if window is None or state.importance is None or state.selected is None:
+    """A window that opens under forced updates has importance 0. A gate that returns in mid-window selects anew."""
+    if window is None or state.importance is None or state.selected is None or state.budget is None:
         return state
     opening = alive & (state.offset == 0)
     blank = opening.unsqueeze(-1)
@@ -143,6 +151,7 @@ def _forced_window(state: SkipState, alive: Tensor, window: int | None) -> SkipS
         used=torch.where(opening, 0, state.used),
         importance=torch.where(blank, 0.0, state.importance),
         selected=state.selected & ~blank,
+        budget=torch.where(alive, -1, state.budget),
     )
 
 

@@ -9,8 +9,6 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from skipw.operating_point import OperatingPoint
-
 __all__ = ["LayerState", "SkipState", "gate_view", "output_of"]
 
 LayerState: TypeAlias = Tensor | tuple[Tensor, ...]
@@ -51,7 +49,8 @@ class SkipState:
         selected: Bool[B, L], the selection of the current window.
         noise: Float[B, L], the current window's noise for the selectors that draw; else None.
         accumulated, increment: Float[B], ũ_t and Δũ_{t-1} of ThrRNN and SkipRNN; else None.
-        point: the operating point under which ``selected`` was made.
+        budget, threshold: Long[B] and Float64[B], K and thr under which ``selected`` was made; -1 where the selection
+            has to be made anew. None for models without a window.
     """
 
     layers: tuple[LayerState, ...]
@@ -64,7 +63,8 @@ class SkipState:
     noise: Tensor | None = None
     accumulated: Tensor | None = None
     increment: Tensor | None = None
-    point: OperatingPoint | None = None
+    budget: Tensor | None = None
+    threshold: Tensor | None = None
 
     @property
     def batch_size(self) -> int:
@@ -114,4 +114,6 @@ class SkipState:
             noise=grid if draws else None,
             accumulated=ones,
             increment=ones,
+            budget=None if grid is None else zeros - 1,
+            threshold=None if grid is None else zeros.double() - 1,
         )

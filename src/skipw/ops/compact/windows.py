@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from skipw import equations
-from skipw.operating_point import OperatingPoint
 from skipw.ops.call import Call, Gate
 from skipw.ops.state import SkipState
 
@@ -40,7 +39,9 @@ class Windows:
         self.window: int = gate.window
         self.first_offset = int(state.offset[0])
         self.switches = dict(call.schedule)
-        self.point: OperatingPoint | None = state.point
+        assert state.budget is not None and state.threshold is not None
+        self.budget, self.threshold = state.budget, state.threshold
+        self.point = self.switches[0]
         self.opened = 0
         self.carried = state.used
         self.since = 0
@@ -56,16 +57,16 @@ class Windows:
             (opening Bool[B], time feature Float[B] or an empty tensor) if windows opened, else None.
         """
         slot = self.slot(t)
-        point = self.switches.get(t) or self.point or OperatingPoint()
+        self.point = self.switches.get(t, self.point)
         alive = t < self.call.lengths
-        if slot != 0 and point == self.point:
-            return None
-        time = None
-        if slot == 0:
-            time = self._open(t, view, alive)
-        self._select(t, slot, point, alive)
         if slot != 0:
+            switched = (self.budget != self.point.budget_in(self.window)) | (self.threshold != self.point.threshold)
+            again = alive & switched
+            if bool(again.any()):
+                self._select(t, slot, again)
             return None
+        time = self._open(t, view, alive)
+        self._select(t, slot, alive)
         return alive, view.new_zeros(0) if time is None else time
 
     def _open(self, t: int, view: Tensor, alive: Tensor) -> Tensor | None:
@@ -81,8 +82,9 @@ class Windows:
         self.since, self.opened = t, self.opened + 1
         return time
 
-    def _select(self, t: int, slot: int, point: OperatingPoint, alive: Tensor) -> None:
-        limit = (point.budget_in(self.window) - self.used(t)).clamp(min=0)
+    def _select(self, t: int, slot: int, rows: Tensor) -> None:
+        point, budget = self.point, self.point.budget_in(self.window)
+        limit = (budget - self.used(t)).clamp(min=0)
         choice = equations.select_k(
             self.importance,
             limit,
@@ -91,8 +93,9 @@ class Windows:
             threshold=point.threshold,
             offset=torch.full_like(limit, slot),
         )
-        self.selected = torch.where(alive.unsqueeze(-1), choice, self.selected)
-        self.point = point
+        self.selected = torch.where(rows.unsqueeze(-1), choice, self.selected)
+        self.budget = torch.where(rows, budget, self.budget)
+        self.threshold = torch.where(rows, point.threshold, self.threshold)
 
     def used(self, t: int) -> Tensor:
         """Inputs processed so far in each row's current window, Long[B]."""
@@ -100,7 +103,6 @@ class Windows:
 
     def masks(self, start: int, end: int) -> Tensor:
         """Which inputs of [start, end), all in one window, are processed (eq. 10): Bool[B, end - start]."""
-        assert self.point is not None
         slots = slice(self.slot(start), self.slot(start) + end - start)
         steps = torch.arange(start, end, device=self.selected.device)
         reached = equations.binarise(self.importance[:, slots], self.point.threshold)
@@ -134,7 +136,8 @@ def advanced(call: Call, updates: Tensor, windows: Windows | None) -> dict[str, 
             "importance": windows.importance,
             "selected": windows.selected,
             "noise": windows.noise,
-            "point": windows.point,
+            "budget": windows.budget,
+            "threshold": windows.threshold,
         }
     elif call.window is None:
         changes["used"] = state.used + updates.sum(0)
@@ -146,9 +149,10 @@ def advanced(call: Call, updates: Tensor, windows: Windows | None) -> dict[str, 
 
 
 def _forced_window(call: Call, updates: Tensor, step: Tensor) -> dict[str, object]:
-    """Forced updates in a model with windows: a window that opened here has no importance and no selection."""
+    """Forced updates in a model with windows: a window that opened here has importance 0 and no selection."""
     state, num_steps = call.state, updates.shape[0]
-    assert call.window is not None and state.importance is not None and state.selected is not None
+    assert call.window is not None and state.importance is not None
+    assert state.selected is not None and state.budget is not None
     last_step = (step - 1).clamp(min=0)
     opened_at = last_step - equations.window_offset(last_step, call.window) - state.step
     opened = (opened_at >= 0) & (call.lengths > 0)
@@ -158,4 +162,5 @@ def _forced_window(call: Call, updates: Tensor, step: Tensor) -> dict[str, objec
         "used": torch.where(opened, counted, state.used + updates.sum(0)),
         "importance": torch.where(opened.unsqueeze(-1), 0.0, state.importance),
         "selected": state.selected & ~opened.unsqueeze(-1),
+        "budget": torch.where(call.lengths > 0, -1, state.budget),
     }
