@@ -46,7 +46,8 @@ def random_updates(
 def periodic_updates(lengths: Tensor, num_steps: int, rate: float | Tensor) -> Tensor:
     """A share ``rate`` of the inputs at regular intervals, from input 0 on (section 4.1, "periodic subsampling").
 
-    Input t is processed where floor(t · rate) grows, so each prefix holds its share up to one input.
+    Input t is processed where a whole number lies in [t · rate, (t + 1) · rate), so a prefix of t inputs holds
+    ceil(t · rate) of them.
 
     Args:
         lengths: Long[B].

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from skipw import equations
 from skipw.errors import BudgetError, ShapeError
+from skipw.models.call_checks import check_input, check_kind, checked_lengths, checked_updates
 from skipw.models.cells import CellSpec, make_cell, state_parts
 from skipw.operating_point import OperatingPoint, Schedule
 from skipw.ops import dispatch
-from skipw.ops.call import Call, Gate, windows_opened
-from skipw.ops.state import LayerState, SkipState
+from skipw.ops.call import Call, Gate
+from skipw.ops.state import LayerState, SkipState, parts
 
 __all__ = ["Recurrent", "SkipOutput"]
 
@@ -100,7 +101,7 @@ class Recurrent(nn.Module, ABC):
         return Schedule.of(None)
 
     def _noise(
-        self, state: SkipState, x: Tensor, window: int, generator: torch.Generator | None
+        self, state: SkipState, lengths: Tensor, x: Tensor, window: int, generator: torch.Generator | None
     ) -> Tensor | None:
         """Float[W, B, L] for selectors that draw; None for the others."""
         return None
@@ -144,15 +145,15 @@ class Recurrent(nn.Module, ABC):
             BudgetError: for an operating point that the model cannot follow.
             BackendUnavailableError: if the named backend cannot serve this call.
         """
-        self._check_input(x, outputs)
-        full = self._checked_lengths(lengths, x)
-        mask = self._checked_updates(updates, at, x)
+        check_input(x, self.input_size, next(self.parameters(), x), outputs)  # a cell may have no parameters
+        full = checked_lengths(lengths, x)
+        mask = checked_updates(updates, at, x)
         schedule = Schedule.of(None) if mask is not None else self._checked_schedule(at)
         start = self._start(state, x)
         gate = None if mask is not None else self._gate()
         noise = None
         if gate is not None and self.window is not None:
-            noise = self._noise(start, x, self.window, generator)
+            noise = self._noise(start, full, x, self.window, generator)
         call = Call(
             x=x,
             cells=tuple(self.cells),
@@ -168,7 +169,9 @@ class Recurrent(nn.Module, ABC):
         result = dispatch.run(call, backend)
         cost = equations.input_cost(result.updates)
         return SkipOutput(
-            output=result.output,
+            output=result.output.clone()
+            if outputs == "last"
+            else result.output,  # never the state's own memory
             updates=result.updates.detach() != 0,
             importance=result.importance,
             input_cost=cost,
@@ -176,59 +179,16 @@ class Recurrent(nn.Module, ABC):
             state=result.state,
         )
 
-    def _check_input(self, x: Tensor, outputs: str) -> None:
-        if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != self.input_size or x.shape[0] == 0:
-            shape = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
-            raise ShapeError(
-                f"x must be Float[B, T, {self.input_size}] with B >= 1 (batch first), got {shape}; "
-                "add a batch axis with x.unsqueeze(0) for one sequence."
-            )
-        weight = next(self.parameters())
-        if x.dtype != weight.dtype or x.device != weight.device:
-            raise ShapeError(
-                f"x must be {weight.dtype} on {weight.device} as the weights are, got {x.dtype} on {x.device}; "
-                "convert x with .to(...) or the model with model.to(...)."
-            )
-        if outputs not in ("all", "last"):
-            raise ShapeError(f"outputs must be 'all' or 'last', got {outputs!r}.")
-
-    @staticmethod
-    def _checked_lengths(lengths: Tensor | Sequence[int] | None, x: Tensor) -> Tensor:
-        batch, num_steps = x.shape[:2]
-        if lengths is None:
-            return torch.full((batch,), num_steps, dtype=torch.long, device=x.device)
-        given = torch.as_tensor(lengths, device=x.device)
-        if given.shape != (batch,) or given.dtype.is_floating_point or given.dtype == torch.bool:
-            raise ShapeError(f"lengths must be Long[{batch}], got {given.dtype} {list(given.shape)}.")
-        if int(given.min()) < 0 or int(given.max()) > num_steps:
-            raise ShapeError(
-                f"lengths must lie in [0, {num_steps}], got {int(given.min())} to {int(given.max())}."
-            )
-        return given.long()
-
-    @staticmethod
-    def _checked_updates(updates: Tensor | None, at: object, x: Tensor) -> Tensor | None:
-        if updates is None:
-            return None
-        if at is not None:
-            raise BudgetError("updates= decides by itself what is processed; leave `at` out, or leave updates out.")
-        if not isinstance(updates, Tensor) or updates.dtype != torch.bool or updates.shape != x.shape[:2]:
-            got = (
-                f"{updates.dtype} {list(updates.shape)}" if isinstance(updates, Tensor) else type(updates).__name__
-            )
-            raise ShapeError(f"updates must be Bool{list(x.shape[:2])}, got {got}.")
-        return updates.to(x.device)
-
     def _start(self, state: Any, x: Tensor) -> SkipState:
         """The state that a call starts from."""
         batch = x.shape[0]
         if isinstance(state, SkipState):
-            self._check_state(state, batch)
+            self._check_state(state, x)
             return state
         if state is None:
             layers = tuple(self._initial_layer(layer, batch, x) for layer in range(self.num_layers))
         else:
-            layers = self._given_layers(state, batch)
+            layers = self._given_layers(state, x)
         return SkipState.initial(layers, window=self.window, accumulates=self._accumulates, draws=self._draws)
 
     def _initial_layer(self, layer: int, batch: int, x: Tensor) -> LayerState:
@@ -239,30 +199,50 @@ class Recurrent(nn.Module, ABC):
         last = zeros if self.initial_cell is None else self.initial_cell[layer].expand(batch, -1)
         return (first, *[zeros] * (self._parts - 2), last)
 
-    def _given_layers(self, state: Tensor | tuple[Tensor, ...], batch: int) -> tuple[LayerState, ...]:
-        given = (state,) if isinstance(state, Tensor) else tuple(state)
-        wanted = (self.num_layers, batch, self.hidden_size)
+    def _given_layers(self, state: Any, x: Tensor) -> tuple[LayerState, ...]:
+        given = tuple(state) if isinstance(state, tuple | list) else (state,)
+        wanted = (self.num_layers, x.shape[0], self.hidden_size)
         if len(given) != self._parts or any(
             not isinstance(part, Tensor) or part.shape != wanted for part in given
         ):
-            form = f"Float{list(wanted)}" if self._parts == 1 else f"{self._parts} tensors Float{list(wanted)}"
+            form = (
+                f"Float{list(wanted)}" if self._parts == 1 else f"{self._parts} tensors Float{list(wanted)}"
+            )
             shapes = [list(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in given]
             raise ShapeError(f"state must be a SkipState or {form} (layers first), got {shapes}.")
+        check_kind(given, x)
         if self._parts == 1:
             return tuple(given[0].unbind(0))
         return tuple(zip(*(part.unbind(0) for part in given), strict=True))
 
-    def _check_state(self, state: SkipState, batch: int) -> None:
-        window = None if state.importance is None else state.importance.shape[-1]
-        accumulates = state.accumulated is not None
-        fits = (
-            state.batch_size == batch and len(state.layers) == self.num_layers and window == self.window
-        ) and accumulates == self._accumulates
-        if not fits:
-            raise ShapeError(
-                f"state was left by another kind of call: expected {batch} rows, {self.num_layers} layers, window "
-                f"{self.window}; got {state.batch_size} rows, {len(state.layers)} layers, window {window}."
-            )
+    def _check_state(self, state: SkipState, x: Tensor) -> None:
+        given = tuple(part for layer in state.layers for part in parts(layer))
+        expected = {
+            "rows": x.shape[0],
+            "layers": self.num_layers,
+            "tensors a layer": self._parts,
+            "hidden_size": self.hidden_size,
+            "window": self.window,
+            "accumulated value": self._accumulates,
+            "noise": self._draws,
+        }
+        came = {
+            "rows": state.batch_size,
+            "layers": len(state.layers),
+            "tensors a layer": len(parts(state.layers[0])),
+            "hidden_size": given[0].shape[-1],
+            "window": None if state.importance is None else state.importance.shape[-1],
+            "accumulated value": state.accumulated is not None,
+            "noise": state.noise is not None,
+        }
+        if came != expected:
+            wrong = [
+                f"{name} {expected[name]}, got {came[name]}"
+                for name in expected
+                if came[name] != expected[name]
+            ]
+            raise ShapeError(f"state was left by another kind of call: expected {'; '.join(wrong)}.")
+        check_kind(given, x)
 
     @classmethod
     def from_dense(cls, dense: nn.GRU | nn.LSTM, **settings: Any) -> Self:
@@ -298,7 +278,9 @@ class Recurrent(nn.Module, ABC):
             ShapeError: if the cells are of another kind.
         """
         if self.cell not in ("gru", "lstm"):
-            raise ShapeError(f"to_dense needs GRU or LSTM cells, this model wraps {type(self.cells[0]).__name__}.")
+            raise ShapeError(
+                f"to_dense needs GRU or LSTM cells, this model wraps {type(self.cells[0]).__name__}."
+            )
         kind = nn.GRU if self.cell == "gru" else nn.LSTM
         dense = kind(self.input_size, self.hidden_size, self.num_layers, batch_first=True)
         weight = next(self.cells.parameters())
@@ -308,24 +290,3 @@ class Recurrent(nn.Module, ABC):
                 for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
                     getattr(dense, f"{name}_l{layer}").copy_(getattr(cell, name))
         return dense
-
-
-def draw_noise(
-    state: SkipState, x: Tensor, window: int, select: str, generator: torch.Generator | None
-) -> Tensor:
-    """Noise for each window that opens in this call, window by window, so that chunks draw what the whole would.
-
-    Returns:
-        Float[W, B, L]: uniform for "random", Gumbel for "sample".
-    """
-    count = windows_opened(state.offset, x.shape[1], window)
-    shape = (x.shape[0], window)
-    draws = [
-        torch.rand(shape, generator=generator, device=x.device, dtype=x.dtype) for _ in range(max(count, 1))
-    ]
-    uniform = torch.stack(draws)[:count] if count else x.new_zeros(0, *shape)
-    if select == "random":
-        return uniform
-    tiny = torch.finfo(x.dtype).tiny
-    exponential = -torch.log(uniform.clamp(min=tiny))
-    return -torch.log(exponential.clamp(min=tiny))

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from skipw.equations import SELECTORS
 from skipw.errors import BudgetError, ShapeError
 from skipw.models.cells import CellSpec
-from skipw.models.recurrent import Recurrent, SkipOutput, draw_noise
+from skipw.models.noise import draw_noise
+from skipw.models.recurrent import Recurrent, SkipOutput
 from skipw.operating_point import OperatingPoint, Schedule
 from skipw.ops.call import Gate, GateKind
 from skipw.ops.state import SkipState
@@ -108,9 +109,9 @@ class SkipW(Recurrent):
         return schedule
 
     def _noise(
-        self, state: SkipState, x: Tensor, window: int, generator: torch.Generator | None
+        self, state: SkipState, lengths: Tensor, x: Tensor, window: int, generator: torch.Generator | None
     ) -> Tensor | None:
-        return draw_noise(state, x, window, self.select, generator) if self._draws else None
+        return draw_noise(state, lengths, x, window, self.select, generator) if self._draws else None
 
 
 class ThrRNN(Recurrent):
