@@ -52,7 +52,7 @@ def state_parts(cell: nn.Module, input_size: int, hidden_size: int) -> int:
     """How many tensors a cell's state has: 1 for a plain tensor, else the length of the tuple. Found by trying.
 
     Raises:
-        ShapeError: if the cell accepts neither a Float[1, N] nor a tuple of two as its state.
+        ShapeError: if the cell accepts neither a Float[1, N] nor a tuple of two to four as its state.
     """
     if isinstance(cell, nn.LSTMCell):
         return 2
@@ -60,17 +60,21 @@ def state_parts(cell: nn.Module, input_size: int, hidden_size: int) -> int:
     x = torch.zeros(1, input_size, dtype=example.dtype, device=example.device)
     zero = x.new_zeros(1, hidden_size)
     failures = []
-    for state in (zero, (zero, zero)):
+    for state in (zero, (zero,) * 2, (zero,) * 3, (zero,) * 4):
         try:
             with torch.no_grad():
                 after = cell(x, state)
         except (TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
             failures.append(str(error))
             continue
-        count = 1 if isinstance(after, Tensor) else len(after)
-        if count == (1 if isinstance(state, Tensor) else 2):
-            return count
+        if isinstance(after, Tensor) == isinstance(state, Tensor) and _count(after) == _count(state):
+            return _count(state)
     raise ShapeError(
-        f"a cell maps (x Float[B, {input_size}], state) to a state of the same form, a Float[B, {hidden_size}] or "
-        f"a pair of them; {type(cell).__name__} did neither: {'; '.join(failures) or 'the form changed'}."
+        f"a cell maps (x Float[B, {input_size}], state) to a state of the same form, a Float[B, {hidden_size}] "
+        f"or a tuple of two to four of them; {type(cell).__name__} did neither: "
+        f"{'; '.join(failures) or 'the form changed'}."
     )
+
+
+def _count(state: Tensor | tuple[Tensor, ...]) -> int:
+    return 1 if isinstance(state, Tensor) else len(state)
