@@ -85,10 +85,10 @@ def accumulate(
         ũ_{t+1} and Δũ_t, Float[B] each.
     """
     waited = torch.clamp(accumulated + increment, max=1.0)
-    return (
-        update * probability + (1 - update) * waited,
-        update * probability + (1 - update) * increment,
-    )
+    candidate = torch.stack([probability, probability], dim=-1)
+    kept = torch.stack([waited, increment], dim=-1)
+    accumulated, increment = copy_or_update(update, candidate, kept).unbind(-1)
+    return accumulated, increment
 
 
 def copy_or_update(update: Tensor, candidate: Tensor, state: Tensor) -> Tensor:
@@ -158,7 +158,8 @@ def select_k(
         raise BudgetError(f"k must lie in [0, {window}] for a window of {window} inputs, got {k}.")
     slots = torch.arange(window, device=importance.device)
     key = _ranking_key(importance.detach(), select, noise, threshold, slots)
-    key = torch.where(importance.isnan(), -torch.inf, key)
+    lowest = torch.finfo(key.dtype).min
+    key = torch.where(importance.isnan(), lowest, key.clamp(min=lowest / 2))
     to_come = None if offset is None else slots >= offset.unsqueeze(-1)
     if to_come is not None:
         key = torch.where(to_come, key, -torch.inf)
