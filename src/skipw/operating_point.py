@@ -15,11 +15,14 @@ __all__ = ["OperatingPoint", "Schedule"]
 
 def _checked_index(value: object, what: str) -> int:
     """``value`` as an int; bool, float and anything that is not a whole number is refused."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    try:
+        if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
+            raise TypeError
+        index = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
         raise BudgetError(
             f"{what} must be a whole number, got {value!r} ({type(value).__name__}); pass an int such as 3."
-        )
-    index = operator.index(value)
+        ) from None
     if index < 0:
         raise BudgetError(f"{what} must be at least 0, got {index}.")
     return index
@@ -81,6 +84,8 @@ class Schedule:
     """
 
     def __init__(self, points: Iterable[tuple[int, OperatingPoint]]) -> None:
+        if not isinstance(points, Iterable):
+            raise BudgetError(f"a schedule is a list of pairs (start, OperatingPoint), got {points!r}.")
         entries: list[tuple[int, OperatingPoint]] = []
         for entry in points:
             try:
