@@ -20,9 +20,7 @@ from skipw.ops.state import LayerState, SkipState, gate_view, like, output_of, p
 
 __all__ = ["run", "scan"]
 
-Candidates: TypeAlias = Callable[
-    [Call, Tensor, tuple[LayerState, ...], Tensor, Tensor], Sequence[LayerState]
-]
+Candidates: TypeAlias = Callable[[Call, Tensor, tuple[LayerState, ...], Tensor, Tensor], Sequence[LayerState]]
 """(call, x_t, layer states, readable, mask) -> c̃ of every layer."""
 
 

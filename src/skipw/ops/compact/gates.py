@@ -136,7 +136,8 @@ class WindowGate(TrainingGate):
         assert self.windows is not None
         importance = self.windows.importance
         self.d_importance = torch.zeros_like(importance) if d_gate[0] is None else d_gate[0]
-        self.d_slots = importance.new_zeros(self.batch, self.num_steps)  # du_t plus what values and updates ask
+        # du_t plus what values and updates ask
+        self.d_slots = importance.new_zeros(self.batch, self.num_steps)
         for given in (d_updates, d_values):
             if given is not None:
                 self.d_slots = self.d_slots + given

@@ -161,5 +161,3 @@ class _Outputs:
         index = latest.clamp(min=0).unsqueeze(-1).expand_as(self.buffer)
         held = self.buffer.gather(1, index)
         return torch.where((latest < 0).unsqueeze(-1), self.first.unsqueeze(1), held)
-
-

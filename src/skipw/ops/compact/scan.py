@@ -199,4 +199,3 @@ class Scan:
             inputs = layer.history[0][1:].flatten(0, 1)[pairs]
         d_states = [part for flow in flows for part in flow]
         return (d_x, *self.gate.input_grads(), *d_states, *d_weights)
-

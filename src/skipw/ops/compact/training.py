@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from skipw.ops.call import Call, Result
 from skipw.ops.compact import gru, lstm
@@ -34,7 +35,9 @@ def run(call: Call) -> Result:
     """Run a batch whose rows share their offset, with gradients; T >= 1."""
     state, gate = call.state, call.gate
     weights = [
-        getattr(cell, name) for cell in call.cells for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        getattr(cell, name)
+        for cell in call.cells
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     ]
     layer_parts = [part for layer in state.layers for part in parts(layer)]
     scan = Scan(call, gru if isinstance(call.cells[0], nn.GRUCell) else lstm)
@@ -56,9 +59,7 @@ def run(call: Call) -> Result:
 
 def _as_layers(templates: tuple[LayerState, ...], tensors: list[Tensor]) -> tuple[LayerState, ...]:
     remaining = iter(tensors)
-    return tuple(
-        like(template, tuple(next(remaining) for _ in parts(template))) for template in templates
-    )
+    return tuple(like(template, tuple(next(remaining) for _ in parts(template))) for template in templates)
 
 
 class _Sequence(torch.autograd.Function):
@@ -72,5 +73,6 @@ class _Sequence(torch.autograd.Function):
         return scan.forward(tensors)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         return (None, *ctx.scan.backward(ctx.saved_tensors, grads, ctx.needs_input_grad[1:]))

@@ -60,8 +60,8 @@ class Windows:
         self.point = self.switches.get(t, self.point)
         alive = t < self.call.lengths
         if slot != 0:
-            switched = (self.budget != self.point.budget_in(self.window)) | (self.threshold != self.point.threshold)
-            again = alive & switched
+            budget, threshold = self.point.budget_in(self.window), self.point.threshold
+            again = alive & ((self.budget != budget) | (self.threshold != threshold))
             if bool(again.any()):
                 self._select(t, slot, again)
             return None
@@ -71,7 +71,9 @@ class Windows:
 
     def _open(self, t: int, view: Tensor, alive: Tensor) -> Tensor | None:
         state = self.call.state
-        last = last_update_at(self.updates, t, state) if self.gate.time_feature == "since_update" else state.step
+        last = (
+            last_update_at(self.updates, t, state) if self.gate.time_feature == "since_update" else state.step
+        )
         time = self.gate.time(state.step + t, last)
         fresh = equations.window_importance(view, time, self.gate.weight, self.gate.bias)
         column = alive.unsqueeze(-1)
