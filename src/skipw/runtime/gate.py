@@ -1,0 +1,276 @@
+"""Who decides in a stream which inputs are processed: one small state machine for each family of models.
+
+A gate is told after each input whether it was processed, and knows at any time whether the next one is due.
+L is the window, K the budget, thr the threshold.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from skipw.errors import BudgetError
+from skipw.models.architecture import Architecture
+from skipw.operating_point import OperatingPoint
+from skipw.runtime.selection import DRAWING, draw_noise, ranking_keys, select_slots
+from skipw.runtime.step import State, Step
+
+__all__ = ["AccumulatingGate", "Gate", "OpenGate", "WindowGate"]
+
+
+class Gate(Protocol):
+    """What a stream asks of a gate.
+
+    Attributes:
+        due: whether the next input is to be processed.
+        inputs, processed: how many there were since the start.
+    """
+
+    due: bool
+    inputs: int
+    processed: int
+
+    @property
+    def max_in_window(self) -> int | None:
+        """Most inputs processed in any window so far, None without windows."""
+
+    @property
+    def plan(self) -> tuple[int, ...]:
+        """Offsets still to be processed in this window, ascending; empty without windows."""
+
+    def skip(self) -> None:
+        """The next input was skipped."""
+
+    def process(self, state: State) -> None:
+        """The next input was processed and left ``state``."""
+
+    def switch(self, point: OperatingPoint | None) -> None:
+        """From the next input on, run at ``point``.
+
+        Raises:
+            BudgetError: if the model cannot; nothing has changed then.
+        """
+
+
+class WindowGate:
+    """SkipW: at most K of every L inputs (eqs. 5 to 10).
+
+    The importance of a window's inputs is computed as soon as the window before it has ended.
+
+    Args:
+        step: computes the importance.
+        architecture: of a SkipW.
+        point: K and thr.
+        generator: what the selectors "sample" and "random" draw from.
+    Raises:
+        BudgetError: if the budget exceeds the window.
+    """
+
+    __slots__ = (
+        "_architecture",
+        "_base",
+        "_generator",
+        "_importance",
+        "_last_update",
+        "_most",
+        "_next",
+        "_noise",
+        "_offset",
+        "_plan",
+        "_point",
+        "_rounding",
+        "_state",
+        "_step",
+        "_switched_at",
+        "_used",
+        "_values",
+        "_window",
+        "due",
+        "inputs",
+        "processed",
+    )
+
+    def __init__(
+        self, step: Step, architecture: Architecture, point: OperatingPoint, generator: np.random.Generator
+    ) -> None:
+        assert architecture.window is not None
+        point.budget_in(architecture.window)
+        self._step, self._architecture, self._generator = step, architecture, generator
+        self._window, self._point = architecture.window, point
+        self._rounding = step.initial[0][0].dtype.type
+        self._state = step.initial
+        self._last_update = -1
+        self.inputs = self.processed = self._most = 0
+        self._switched_at = -1
+        self._open()
+
+    @property
+    def max_in_window(self) -> int:
+        return self._most
+
+    @property
+    def plan(self) -> tuple[int, ...]:
+        return self._plan[self._next :]
+
+    def skip(self) -> None:
+        self.inputs += 1
+        self._offset += 1
+        if self._offset == self._window:
+            self._open()
+        else:
+            self.due = self._next < len(self._plan) and self._plan[self._next] == self._offset
+
+    def process(self, state: State) -> None:
+        self._state, self._last_update = state, self.inputs
+        self.processed += 1
+        self._used += 1
+        self._next += 1
+        if self._used > self._most:
+            self._most = self._used
+        self.skip()
+
+    def switch(self, point: OperatingPoint | None) -> None:
+        """The max(0, K - used) most important of the slots still to come, of those that reach thr."""
+        chosen = OperatingPoint() if point is None else point
+        chosen.budget_in(self._window)
+        if self._switched_at != self.inputs:  # of several switches before one input, the last alone counts
+            self._switched_at, self._base = self.inputs, (self._point, self.plan)
+        self._point = chosen
+        before, plan = self._base
+        self._follow(plan if chosen == before else self._select())
+
+    def _open(self) -> None:
+        """A window begins: its importance (eqs. 6 to 8), its noise and its plan."""
+        self._offset = self._used = 0
+        self._switched_at, self._base = -1, (self._point, ())
+        self._importance = self._step.importance(self._state, self._time())
+        self._values = self._importance.tolist()
+        self._noise = None
+        if self._architecture.select in DRAWING:
+            self._noise = draw_noise(
+                self._generator, self._window, self._architecture.select, self._importance.dtype
+            )
+        self._follow(self._select())
+
+    def _follow(self, plan: tuple[int, ...]) -> None:
+        self._plan, self._next = plan, 0
+        self.due = bool(plan) and plan[0] == self._offset
+
+    def _select(self) -> tuple[int, ...]:
+        """Eqs. 9 and 10 over the slots that are still to come."""
+        threshold = float(self._rounding(self._point.threshold))  # compared in the importance's own precision
+        limit = max(0, self._point.budget_in(self._window) - self._used)
+        keys = ranking_keys(self._importance, self._architecture.select, self._noise, threshold)
+        return select_slots(self._values, keys, limit, threshold, self._offset)
+
+    def _time(self) -> float:
+        """The time feature, divided by its scale in the weights' precision."""
+        match self._architecture.time_feature:
+            case "none":
+                return 0.0
+            case "window":
+                value = self.inputs // self._window
+            case "since_update":
+                value = self.inputs - max(self._last_update, 0)
+            case _:
+                value = self.inputs
+        return self._rounding(value) / self._rounding(self._architecture.time_scale)
+
+
+class AccumulatingGate:
+    """ThrRNN and SkipRNN: an input is due once the accumulated value has reached thr (eqs. 1 to 3).
+
+    Args:
+        step: computes the increment.
+        point: thr; a budget is refused.
+        fixed: whether thr is fixed at 0.5 (SkipRNN).
+    Raises:
+        BudgetError: for a budget, or another thr where it is fixed.
+    """
+
+    __slots__ = (
+        "_accumulated",
+        "_fixed",
+        "_increment",
+        "_one",
+        "_step",
+        "_threshold",
+        "due",
+        "inputs",
+        "processed",
+    )
+
+    def __init__(self, step: Step, point: OperatingPoint, *, fixed: bool) -> None:
+        self._step, self._fixed = step, fixed
+        self._one = self._accumulated = self._increment = step.initial[0][0].dtype.type(1)
+        self.inputs = self.processed = 0
+        self.switch(point)
+
+    @property
+    def max_in_window(self) -> None:
+        return None
+
+    @property
+    def plan(self) -> tuple[int, ...]:
+        return ()
+
+    def skip(self) -> None:
+        self.inputs += 1
+        accumulated = self._accumulated + self._increment
+        self._accumulated = self._one if accumulated > self._one else accumulated  # NaN stays NaN
+        self.due = bool(self._accumulated >= self._threshold)
+
+    def process(self, state: State) -> None:
+        self.inputs += 1
+        self.processed += 1
+        self._accumulated = self._increment = self._step.probability(state)
+        self.due = bool(self._accumulated >= self._threshold)
+
+    def switch(self, point: OperatingPoint | None) -> None:
+        chosen = OperatingPoint() if point is None else point
+        if chosen.budget is not None:
+            raise BudgetError(
+                f"this model has no budget (got {chosen.budget}): its cost is not bounded; use SkipW for a "
+                "strict bound, or move the threshold."
+            )
+        if self._fixed and chosen.threshold != 0.5:
+            raise BudgetError(
+                f"SkipRNN's threshold is fixed at 0.5, got {chosen.threshold}; load its weights into ThrRNN."
+            )
+        self._threshold = type(self._one)(chosen.threshold)
+        self.due = bool(self._accumulated >= self._threshold)
+
+
+class OpenGate:
+    """A dense model: every input is due, there are no operating points.
+
+    Raises:
+        BudgetError: for any operating point.
+    """
+
+    __slots__ = ("due", "inputs", "processed")
+
+    def __init__(self, point: OperatingPoint | None) -> None:
+        self.due = True
+        self.inputs = self.processed = 0
+        self.switch(point)
+
+    @property
+    def max_in_window(self) -> None:
+        return None
+
+    @property
+    def plan(self) -> tuple[int, ...]:
+        return ()
+
+    def skip(self) -> None:
+        self.inputs += 1
+
+    def process(self, state: State) -> None:
+        self.inputs += 1
+        self.processed += 1
+
+    def switch(self, point: OperatingPoint | None) -> None:
+        if point is not None:
+            raise BudgetError("a dense model processes every input; it has no operating points.")

@@ -1,0 +1,91 @@
+"""Which inputs of a window are kept (eqs. 9 and 10), for one row, on plain numbers: a window is short."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from skipw.errors import BudgetError
+
+__all__ = ["DRAWING", "draw_noise", "ranking_keys", "select_slots"]
+
+DRAWING = ("sample", "random")
+
+
+def ranking_keys(
+    importance: npt.NDArray[Any], select: str, noise: npt.NDArray[Any] | None, threshold: float
+) -> list[float]:
+    """What the slots of a window are ranked by, largest first (eq. 9 and Appendix H).
+
+    Args:
+        importance: Float[L].
+        select: a selector of ``skipw.SkipW``.
+        noise: Float[L] of :func:`draw_noise` for "sample" and "random".
+        threshold: thr, read by "first_above" only.
+    """
+    keys: npt.NDArray[Any]
+    slots = np.arange(len(importance))
+    match select:
+        case "topk":
+            keys = importance
+        case "sample":  # Gumbel top-k on log importance: without replacement, in proportion to importance
+            with np.errstate(all="ignore"):
+                keys = np.log(importance) + noise
+        case "random":
+            assert noise is not None
+            keys = noise
+        case "first":
+            keys = -slots
+        case "last":
+            keys = slots
+        case "first_above":
+            keys = np.where(importance >= threshold, -slots, -math.inf)
+        case _:
+            raise BudgetError(f"unknown selector {select!r}.")
+    ranked: list[float] = keys.tolist()
+    return ranked
+
+
+def select_slots(
+    values: Sequence[float], keys: Sequence[float], limit: int, threshold: float, offset: int = 0
+) -> tuple[int, ...]:
+    """The slots that will be processed: those of the ``limit`` largest keys that reach thr (eqs. 9 and 10).
+
+    Ties go to the earliest slot; a NaN importance ranks last and never reaches the threshold.
+
+    Args:
+        values: importance of each of L slots.
+        keys: what they are ranked by.
+        limit: K, or what is left of it.
+        threshold: thr.
+        offset: slots before it have passed.
+    Returns:
+        Offsets, ascending, at most ``limit``.
+    """
+    to_come = range(offset, len(values))
+    if limit < len(to_come):
+        ranked = [math.inf if values[slot] != values[slot] else -keys[slot] for slot in to_come]
+        order = sorted(range(len(to_come)), key=ranked.__getitem__)  # stable
+        chosen = sorted(offset + position for position in order[:limit])
+    else:
+        chosen = list(to_come)
+    return tuple(slot for slot in chosen if values[slot] >= threshold)
+
+
+def draw_noise(
+    generator: np.random.Generator, window: int, select: str, dtype: np.dtype[Any]
+) -> npt.NDArray[Any]:
+    """Float[L]: uniform for "random", Gumbel for "sample"."""
+    double = dtype == np.float64
+    uniform: npt.NDArray[Any] = (
+        generator.random(window) if double else generator.random(window, dtype=np.float32)
+    )
+    if select == "random":
+        return uniform
+    tiny = np.finfo(dtype).tiny
+    exponential = -np.log(np.maximum(uniform, tiny))
+    return -np.log(np.maximum(exponential, tiny))
