@@ -4,8 +4,9 @@
 python pipelines/evaluate.py adding-skipw [--params params.yaml] [--data data]
 
 Writes grid.csv (DESIGN, section 6) and, as the kind of model has it, repeats.csv (random), patterns.csv,
-shares.csv and parts.csv (which inputs are processed) and switching.csv (operating point changed in
-mid-sequence). No timings: the same model gives the same files. MLflow gets the grids in the stage ``register``, so this one need not load it.
+shares.csv and parts.csv (which inputs are processed) and switching.csv (operating point changed in mid-sequence).
+No timings: the same model gives the same files. MLflow gets the grids in the stage ``register``, so that this
+stage need not load it.
 """
 
 from __future__ import annotations
@@ -39,9 +40,14 @@ def evaluate(settings: TrainSettings, how: Evaluate, data: Path) -> Path:
     out = data / "evaluation" / settings.dataset / settings.experiment
     with replaced_folder(out) as folder:
         tables = evaluate_experiment(
-            model, description, data / "prepared" / settings.dataset, how,
-            experiment=settings.experiment, kind=settings.model, count_window=settings.window or DEFAULT_WINDOW,
-        )  # fmt: skip
+            model,
+            description,
+            data / "prepared" / settings.dataset,
+            how,
+            experiment=settings.experiment,
+            kind=settings.model,
+            count_window=settings.window or DEFAULT_WINDOW,
+        )
         for name, table in tables.items():
             table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
     return out

@@ -1,4 +1,4 @@
-"""Small models with random weights, and splits: what they answer is arbitrary, what they must satisfy is not."""
+"""Small models with random weights, and splits; what they answer is arbitrary, what must hold is not."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ import torch
 
 from skipw.data.prepared import Split
 from skipw.errors import BudgetError, DataFormatError
-from skipw.evaluation.grid import count_points, grid_points, grid_rows, result_rows
-from skipw.evaluation.sequence_results import inputs_per_window, run_sequences
+from skipw.evaluation.grid import grid_points, grid_rows, operating_points_of, result_rows
+from skipw.evaluation.sequence_results import inputs_per_window, joined, run_sequences
 from skipw.evaluation.subsampling import REPEAT_COLUMNS, periodic_rows, random_rows
 from skipw.evaluation.table import GRID_COLUMNS, grid_table, read_grid, write_table
 from skipw.operating_point import OperatingPoint
@@ -18,37 +18,72 @@ from skipw.operating_point import OperatingPoint
 THRESHOLDS = (0.3, 0.5, 0.7)
 
 
-@pytest.mark.parametrize("select", ["topk", "first", "first_above", "random"])
-@pytest.mark.parametrize("seed", [0, 1, 2])
+def collected(points) -> dict:
+    """The results of each point over all sequences."""
+    parts: dict = {}
+    for point, _, results in points:
+        parts.setdefault(point, []).append(results)
+    return {point: joined(part) for point, part in parts.items()}
+
+
+@pytest.mark.parametrize(
+    ("select", "shape"),
+    [
+        ("topk", {}),
+        ("topk", {"cell": "lstm", "window": 1}),
+        ("topk", {"num_layers": 2, "window": 11}),
+        ("topk", {"window": 20}),
+        ("first", {}),
+        ("last", {"cell": "lstm"}),
+        ("first_above", {}),
+        ("random", {"window": 2}),
+        ("sample", {"window": 2}),
+    ],
+)
 def test_grid_equals_a_run_for_each_point(
-    split: Split, select: str, seed: int, make_model, make_identity
+    split: Split, select: str, shape: dict, make_model, make_identity
 ) -> None:
-    model = make_model("skipw", select=select)
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        model.rnn.gate.weight.normal_(0, 2.0)
-    identity = make_identity(model)
-    points = list(grid_points(model, split, identity, THRESHOLDS, batch_size=7))
-    assert len(points) == count_points("skipw", 4, THRESHOLDS) == 15
-    for point, results in points:
-        plain = run_sequences(model, split, window=4, at=point, batch_size=7)
+    model = make_model("skipw", select=select, **shape)
+    identity, window = make_identity(model), model.rnn.window
+    points = collected(grid_points(model, split, identity, THRESHOLDS, batch_size=17))
+    assert list(points) == operating_points_of(identity, THRESHOLDS)
+    assert len(points) == 3 * (window + 1)
+    for point, results in points.items():
+        plain = run_sequences(model, split, window=window, at=point, batch_size=17)
         np.testing.assert_array_equal(results.updates, plain.updates)
         np.testing.assert_array_equal(results.max_in_window, plain.max_in_window)
         np.testing.assert_array_equal(results.measures["accuracy"], plain.measures["accuracy"])
         np.testing.assert_allclose(results.task_loss, plain.task_loss, atol=1e-6)
 
 
-def test_smaller_budgets_run_only_the_sequences_they_touch(split: Split, make_model, make_identity) -> None:
+def test_grid_of_saturated_gates_and_nan_equals_a_run_for_each_point(
+    split: Split, make_model, make_identity
+) -> None:
+    model = make_model("skipw")
+    with torch.no_grad():
+        model.rnn.gate.weight.mul_(30)
+        model.rnn.gate.bias[2] = float("nan")
+    points = collected(grid_points(model, split, make_identity(model), (0.0, 0.5, 1.0)))
+    for point, results in points.items():
+        plain = run_sequences(model, split, window=4, at=point)
+        np.testing.assert_array_equal(results.updates, plain.updates)
+        assert not results.updates[:, 2::4].any()
+
+
+def test_each_distinct_piece_of_work_is_done_once(split: Split, make_model, make_identity) -> None:
     model, ran = make_model("skipw"), []
     model.register_forward_pre_hook(
-        lambda _, args, kwargs: ran.append((kwargs["at"].budget, len(args[0]))), with_kwargs=True
+        lambda _, args, kwargs: ran.append(len(args[0]) if "updates" in kwargs else 0), with_kwargs=True
     )
-    points = dict(grid_points(model, split, make_identity(model), (0.5,)))
-    wanted = {point.budget: results.wanted for point, results in points.items()}
-    counted = {budget: sum(rows for b, rows in ran if b == budget) for budget in range(5)}
-    assert counted[4] == 40
-    assert [counted[k] for k in range(4)] == [int((wanted[k + 1] > k).sum()) for k in range(4)]
-    assert sum(counted.values()) < 5 * 40
+    points = collected(grid_points(model, split, make_identity(model), THRESHOLDS))
+    prefixes = {
+        (row, start, results.updates[row, : start + 4].tobytes())
+        for results in points.values()
+        for row in range(40)
+        for start in range(0, int(split.lengths[row]), 4)
+    }
+    assert sum(ran) == len(prefixes)
+    assert len(prefixes) < 15 * 40 * 3 / 2
 
 
 def test_a_window_cut_short_still_loses_an_input_to_a_smaller_budget(make_model, make_identity) -> None:
@@ -59,9 +94,9 @@ def test_a_window_cut_short_still_loses_an_input_to_a_smaller_budget(make_model,
         model.rnn.gate.bias.copy_(torch.tensor([-2.0, 1.0, 2.0, -2.0]))
     inputs = np.zeros((1, 2, 3), dtype=np.float32)
     short = Split(inputs, np.zeros(1, dtype=np.int64), np.array([2]))
-    points = {p.budget: r for p, r in grid_points(model, short, make_identity(model), (0.5,))}
-    assert points[2].max_in_window.tolist() == [1]
-    assert points[1].max_in_window.tolist() == [0]
+    points = collected(grid_points(model, short, make_identity(model), (0.5,)))
+    most = {point.budget: results.max_in_window.tolist() for point, results in points.items()}
+    assert most == {0: [0], 1: [0], 2: [1], 3: [1], 4: [1]}
 
 
 def test_the_bound_holds_in_every_row_and_a_violation_is_an_error(
@@ -118,7 +153,7 @@ def test_models_without_a_budget_leave_it_empty(
     model = make_model(kind)
     identity = make_identity(model)
     table = grid_table(grid_rows(identity, "val", grid_points(model, split, identity, THRESHOLDS)))
-    assert len(table) == points == count_points(kind, None, THRESHOLDS)
+    assert len(table) == points == len(operating_points_of(identity, THRESHOLDS))
     assert table["budget"].isna().all()
     assert table["window"].isna().all()
     assert table["select"].isna().all()

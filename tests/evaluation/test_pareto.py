@@ -25,7 +25,7 @@ def dominates(a: tuple[float, float], b: tuple[float, float]) -> bool:
     return a[0] <= b[0] and a[1] >= b[1] and a != b
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(POINTS)
 def test_front_is_the_first_of_each_point_that_nothing_dominates(points: list[tuple[float, float]]) -> None:
     finite = [index for index, point in enumerate(points) if np.isfinite(point).all()]
@@ -42,7 +42,7 @@ def test_front_is_the_first_of_each_point_that_nothing_dominates(points: list[tu
     assert (np.diff(gain[front]) > 0).all()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(POINTS, st.randoms(use_true_random=False))
 def test_front_does_not_depend_on_the_order(points: list[tuple[float, float]], random) -> None:
     shuffled = list(points)
@@ -51,7 +51,7 @@ def test_front_does_not_depend_on_the_order(points: list[tuple[float, float]], r
     assert fronts[0] == fronts[1]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(POINTS)
 def test_hypervolume_is_the_share_of_dominated_cells(points: list[tuple[float, float]]) -> None:
     cost, gain = columns(points)
@@ -62,7 +62,7 @@ def test_hypervolume_is_the_share_of_dominated_cells(points: list[tuple[float, f
     assert hypervolume(cost, gain, (1.0, 0.0), (0.0, 1.0)) == pytest.approx(covered / 36, abs=1e-12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(POINTS)
 def test_knee_is_the_farthest_point_beyond_the_chord(points: list[tuple[float, float]]) -> None:
     cost, gain = columns(points)
@@ -78,7 +78,7 @@ def test_knee_is_the_farthest_point_beyond_the_chord(points: list[tuple[float, f
     assert distance[chosen] == pytest.approx(max(distance), abs=1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(POINTS, st.floats(0.1, 100), st.floats(-5, 5))
 def test_knee_does_not_depend_on_units(points: list[tuple[float, float]], scale: float, shift: float) -> None:
     cost, gain = columns(points)

@@ -8,7 +8,7 @@ import pytest
 from skipw.data.adding import generate
 from skipw.data.prepared import Split
 from skipw.errors import ShapeError
-from skipw.evaluation.patterns import adding_parts, processed_by_position, shares_by_sequence
+from skipw.evaluation.patterns import ProcessedInputs, adding_masks
 from skipw.evaluation.sequence_results import run_sequences
 from skipw.evaluation.switching import switch_curve, switch_positions
 from skipw.operating_point import OperatingPoint
@@ -16,16 +16,14 @@ from skipw.operating_point import OperatingPoint
 
 def test_probability_by_position_counts_only_sequences_that_are_long_enough() -> None:
     updates = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 1]], dtype=bool)
-    np.testing.assert_allclose(processed_by_position(updates, np.array([3, 1, 3])), [2 / 3, 1.0, 0.5])
-    np.testing.assert_allclose(processed_by_position(updates, np.array([1, 1, 1])), [2 / 3, 0, 0])
+    seen = ProcessedInputs()
+    seen.add(updates[:2], np.array([3, 1]))
+    seen.add(updates[2:], np.array([3]))
+    np.testing.assert_allclose(seen.by_position(), [2 / 3, 1.0, 0.5])
+    assert seen.by_sequence() == {0.667: 2, 1.0: 1}
+    assert set(seen.tables()) == {"patterns", "shares"}
     with pytest.raises(ShapeError, match="lengths"):
-        processed_by_position(updates, np.array([3, 3]))
-
-
-def test_shares_by_sequence_count_every_sequence() -> None:
-    shares, sequences = shares_by_sequence(np.array([0.25, 0.5, 0.25, 1 / 3]))
-    np.testing.assert_allclose(shares, [0.25, 0.333, 0.5])
-    assert sequences.tolist() == [2, 1, 1]
+        seen.add(updates, np.array([3, 3]))
 
 
 def test_parts_of_the_adding_task_for_a_perfect_policy() -> None:
@@ -34,9 +32,11 @@ def test_parts_of_the_adding_task_for_a_perfect_policy() -> None:
     second = 25 + split.inputs[:, 25:, 1].argmax(1)[:, None]
     place = np.arange(50)
     perfect = (place <= first) | ((place >= 25) & (place <= second))
-    assert adding_parts(perfect, split.inputs) == {"p1": 1.0, "p2": 0.0, "p3": 1.0, "p4": 0.0}
-    everything = adding_parts(np.ones_like(perfect), split.inputs)
-    assert everything == {"p1": 1.0, "p2": 1.0, "p3": 1.0, "p4": 1.0}
+    seen = ProcessedInputs()
+    seen.add(perfect, split.lengths, split.inputs)
+    assert seen.by_part() == {"p1": 1.0, "p2": 0.0, "p3": 1.0, "p4": 0.0}
+    assert np.sum(adding_masks(split.inputs[:, :, 1]), axis=0).tolist() == np.ones((500, 50)).tolist()
+    assert seen.tables()["parts"]["share"].tolist() == [1.0, 0.0, 1.0, 0.0]
 
 
 def test_positions_reach_from_the_second_point_alone_to_the_first_alone() -> None:

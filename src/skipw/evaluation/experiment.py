@@ -11,10 +11,10 @@ import torch
 
 from skipw.data.prepared import Split, load_meta, load_split
 from skipw.errors import DataFormatError
-from skipw.evaluation.grid import Identity, count_points, grid_points, grid_rows
-from skipw.evaluation.patterns import adding_parts, processed_by_position, shares_by_sequence
+from skipw.evaluation.grid import Identity, grid_points, grid_rows, operating_points_of
+from skipw.evaluation.patterns import ProcessedInputs
 from skipw.evaluation.progress import progress
-from skipw.evaluation.sequence_results import SequenceResults, Sequences
+from skipw.evaluation.sequence_results import SequenceResults
 from skipw.evaluation.subsampling import REPEAT_COLUMNS, periodic_rows, random_rows
 from skipw.evaluation.switching import switch_curve, switch_positions
 from skipw.evaluation.table import grid_table
@@ -104,7 +104,7 @@ def _gated(
 ) -> dict[str, pd.DataFrame]:
     thresholds = {"skipw": how.thresholds.skipw, "thrrnn": how.thresholds.thrrnn}.get(identity.model, ())
     options: dict[str, Any] = {"batch_size": how.batch_size, "backend": how.backend}
-    total = sum(map(len, splits.values())) * count_points(identity.model, identity.window, thresholds)
+    total = sum(map(len, splits.values())) * len(operating_points_of(identity, thresholds))
     rows: list[dict[str, Any]] = []
     seen = _Patterns(identity, splits["test"], thresholds)
     with progress(identity.experiment, total) as advance:
@@ -159,43 +159,35 @@ def _labelled(table: pd.DataFrame, identity: Identity) -> pd.DataFrame:
 class _Patterns:
     """Collects which inputs are processed while the grid is computed, at no further cost.
 
-    SkipW: every budget at the reference threshold; ThrRNN: every threshold; SkipRNN: its point; dense:
-        nothing.
+    SkipW: every budget at the reference threshold; ThrRNN: every threshold; SkipRNN: its one point.
     """
 
-    def __init__(self, identity: Identity, split: Sequences, thresholds: tuple[float, ...]) -> None:
+    def __init__(self, identity: Identity, split: Split, thresholds: tuple[float, ...]) -> None:
         self._identity, self._split = identity, split
         self._threshold = _reference(thresholds) if identity.model == "skipw" else None
-        self._rows: dict[str, list[pd.DataFrame]] = {"patterns": [], "shares": [], "parts": []}
+        self._seen: dict[OperatingPoint, ProcessedInputs] = {}
 
     def watch(
-        self, points: Iterator[tuple[OperatingPoint | None, SequenceResults]]
-    ) -> Iterator[tuple[OperatingPoint | None, SequenceResults]]:
+        self, points: Iterator[tuple[OperatingPoint | None, slice, SequenceResults]]
+    ) -> Iterator[tuple[OperatingPoint | None, slice, SequenceResults]]:
         """The same points, looked at in passing."""
-        for point, results in points:
+        for point, rows, results in points:
             if point is not None and self._threshold in (None, point.threshold):
-                self._add(point, results)
-            yield point, results
-
-    def _add(self, point: OperatingPoint, results: SequenceResults) -> None:
-        place = {"budget": point.budget, "threshold": point.threshold}
-        by_position = processed_by_position(results.updates, self._split.lengths)
-        self._keep("patterns", place, position=range(len(by_position)), share=by_position)
-        shares, sequences = shares_by_sequence(results.inputs_processed)
-        self._keep("shares", place, inputs_processed=shares, sequences=sequences)
-        if self._identity.dataset == "adding":
-            parts = adding_parts(results.updates, self._split.inputs)
-            self._keep("parts", place, part=list(parts), share=list(parts.values()))
-
-    def _keep(self, name: str, place: Mapping[str, Any], **columns: Any) -> None:
-        table = pd.DataFrame(columns)
-        front = pd.DataFrame({key: [value] * len(table) for key, value in place.items()})
-        self._rows[name].append(front.astype({"budget": "Int64"}).join(table))
+                assert results.updates is not None
+                seen = self._seen.setdefault(point, ProcessedInputs())
+                adding = self._split.inputs[rows] if self._identity.dataset == "adding" else None
+                seen.add(results.updates, self._split.lengths[rows], adding)
+            yield point, rows, results
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """What was seen, by file name."""
+        tables: dict[str, list[pd.DataFrame]] = {}
+        for point, seen in self._seen.items():
+            for name, table in seen.tables().items():
+                place = {"budget": [point.budget] * len(table), "threshold": [point.threshold] * len(table)}
+                front = pd.DataFrame(place).astype({"budget": "Int64"})
+                tables.setdefault(name, []).append(front.join(table))
         return {
-            name: _labelled(pd.concat(rows, ignore_index=True), self._identity)
-            for name, rows in self._rows.items()
-            if rows
+            name: _labelled(pd.concat(parts, ignore_index=True), self._identity)
+            for name, parts in tables.items()
         }

@@ -1,9 +1,4 @@
-"""Every operating point of a model in one go: the rows of grid.csv.
-
-Masks are nested in the budget (READINGS.md): a sequence that never wants more than K inputs in a window runs
-the same under every budget from K up. So budgets are taken in descending order and only the sequences that
-the smaller budget touches are run again; the others keep their results.
-"""
+"""Every operating point of a model in one go: the rows of grid.csv."""
 
 from __future__ import annotations
 
@@ -11,15 +6,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from skipw.errors import BudgetError
 from skipw.evaluation.progress import Advance, silent
-from skipw.evaluation.sequence_results import SequenceResults, Sequences, run_sequences
+from skipw.evaluation.sequence_results import (
+    SequenceResults,
+    Sequences,
+    joined,
+    results_of,
+    run_sequences,
+    tensors,
+)
+from skipw.evaluation.shared_prefix import can_share, run_points
 from skipw.operating_point import OperatingPoint
 
-__all__ = ["Identity", "count_points", "grid_points", "grid_rows", "result_rows"]
+__all__ = ["Identity", "grid_points", "grid_rows", "operating_points_of", "result_rows"]
+
+ROWS_IN_FLIGHT = 16_000  # sequences times points that run at once
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,6 @@ class Identity:
         return {name: value for name, value in vars(self).items() if name != "count_window"}
 
 
-def count_points(model: str, window: int | None, thresholds: Sequence[float]) -> int:
-    """How many operating points ``grid_points`` yields."""
-    if model == "skipw":
-        return ((window or 0) + 1) * len(thresholds)
-    return len(thresholds) if model == "thrrnn" else 1
-
-
 def grid_points(
     model: torch.nn.Module,
     split: Sequences,
@@ -83,7 +80,7 @@ def grid_points(
     batch_size: int = 500,
     backend: str = "auto",
     advance: Advance = silent,
-) -> Iterator[tuple[OperatingPoint | None, SequenceResults]]:
+) -> Iterator[tuple[OperatingPoint | None, slice, SequenceResults]]:
     """Run a model at each of its operating points.
 
     Args:
@@ -93,46 +90,52 @@ def grid_points(
         thresholds: for SkipW and ThrRNN; the other models ignore them.
         batch_size, backend, advance: as in ``run_sequences``.
     Yields:
-        the point and what each sequence gave there: SkipW each threshold with budgets from the window down to
-        0; ThrRNN each threshold; SkipRNN its one point; a dense model None.
+        the point, which sequences, and what each of them gave there. A point may come several times, each
+        time with the sequences that follow. SkipW: each threshold with each budget from 0 to the window;
+        ThrRNN: each threshold;
+        SkipRNN: its one point; a dense model: None.
     """
     how: dict[str, Any] = {"window": identity.count_window, "batch_size": batch_size, "backend": backend}
+    points = operating_points_of(identity, thresholds)
+    if identity.model == "skipw" and can_share(model):
+        yield from _shared(model, split, [point for point in points if point is not None], advance, how)
+        return
+    for point in points:
+        yield point, slice(None), run_sequences(model, split, at=point, advance=advance, **how)
+
+
+def operating_points_of(identity: Identity, thresholds: Sequence[float]) -> list[OperatingPoint | None]:
+    """All operating points of a kind of model; None is a model without any."""
     match identity.model:
         case "skipw":
-            for threshold in thresholds:
-                yield from _budgets(model, split, identity, threshold, advance, how)
+            assert identity.window is not None
+            budgets = range(identity.window + 1)
+            return [OperatingPoint(budget, threshold) for threshold in thresholds for budget in budgets]
         case "thrrnn":
-            for threshold in thresholds:
-                point = OperatingPoint(None, threshold)
-                yield point, run_sequences(model, split, at=point, advance=advance, **how)
+            return [OperatingPoint(None, threshold) for threshold in thresholds]
         case "skiprnn":
-            point = OperatingPoint()
-            yield point, run_sequences(model, split, at=point, advance=advance, **how)
+            return [OperatingPoint()]
         case _:
-            yield None, run_sequences(model, split, advance=advance, **how)
+            return [None]
 
 
-def _budgets(
+def _shared(
     model: torch.nn.Module,
     split: Sequences,
-    identity: Identity,
-    threshold: float,
+    points: Sequence[OperatingPoint],
     advance: Advance,
     how: Mapping[str, Any],
-) -> Iterator[tuple[OperatingPoint, SequenceResults]]:
-    assert identity.window is not None
-    point = OperatingPoint(identity.window, threshold)
-    results = run_sequences(model, split, at=point, advance=advance, **how)
-    yield point, results
-    nested = identity.select == "topk"
-    for budget in reversed(range(identity.window)):
-        point = OperatingPoint(budget, threshold)
-        touched = np.flatnonzero(results.wanted > budget) if nested else np.arange(len(results))
-        if len(touched):
-            again = run_sequences(model, split, at=point, index=touched, advance=advance, **how)
-            results = results.with_rows(touched, again)
-        advance(len(results) - len(touched))
-        yield point, results
+) -> Iterator[tuple[OperatingPoint, slice, SequenceResults]]:
+    """All points of a SkipW, a few sequences at a time, so that the work in flight stays bounded."""
+    model.eval()
+    size = max(1, min(how["batch_size"], ROWS_IN_FLIGHT // len(points)))
+    for start in range(0, len(split.targets), size):
+        rows = slice(start, min(start + size, len(split.targets)))
+        inputs, lengths, targets = tensors(split, rows)
+        scores, updates = run_points(model, inputs, lengths, points, backend=how["backend"])
+        for place, point in enumerate(points):
+            yield point, rows, results_of(scores[place], updates[place], lengths, targets, how["window"])
+        advance(len(targets) * len(points))
 
 
 def result_rows(
@@ -166,12 +169,21 @@ def result_rows(
 
 
 def grid_rows(
-    identity: Identity, split: str, points: Iterable[tuple[OperatingPoint | None, SequenceResults]]
+    identity: Identity,
+    split: str,
+    points: Iterable[tuple[OperatingPoint | None, slice, SequenceResults]],
 ) -> list[dict[str, Any]]:
     """The rows of all points of a split, by ascending threshold and budget.
 
+    Args:
+        identity: of the model.
+        split: val or test.
+        points: of ``grid_points``.
     Raises:
         BudgetError: as ``result_rows``.
     """
-    rows = [row for point, results in points for row in result_rows(identity, point, split, results)]
+    parts: dict[OperatingPoint | None, list[SequenceResults]] = {}
+    for point, _, results in points:
+        parts.setdefault(point, []).append(results.without_updates())
+    rows = [row for point, part in parts.items() for row in result_rows(identity, point, split, joined(part))]
     return sorted(rows, key=lambda row: (row["threshold"] or 0.0, row["budget"] or 0))

@@ -2,75 +2,103 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from skipw.errors import ShapeError
 
-__all__ = ["adding_parts", "processed_by_position", "shares_by_sequence"]
+__all__ = ["ProcessedInputs", "adding_masks"]
 
 PARTS = ("p1", "p2", "p3", "p4")
 
 
-def processed_by_position(updates: NDArray[np.bool_], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The probability that each input is processed, among the sequences that are long enough to have it.
+class ProcessedInputs:
+    """What one operating point processes, added up over batches of sequences."""
 
-    Args:
-        updates: Bool[n, T], the inputs that were processed.
-        lengths: Int64[n].
-    Returns:
-        Float64[T], each in [0, 1]; 0 where no sequence is that long.
-    Raises:
-        ShapeError: if the two don't fit together.
-    """
-    if updates.ndim != 2 or lengths.shape != updates.shape[:1]:
-        raise ShapeError(
-            f"expected updates Bool[n, T] and lengths Int64[n], got shapes {updates.shape} "
-            f"and {lengths.shape}."
-        )
-    present = np.arange(updates.shape[1]) < lengths[:, None]
-    return (updates & present).sum(0) / np.maximum(present.sum(0), 1)
+    def __init__(self) -> None:
+        self._processed: NDArray[np.int64] | None = None  # by position
+        self._present: NDArray[np.int64] | None = None
+        self._shares: Counter[float] = Counter()
+        self._parts = np.zeros((len(PARTS), 2), dtype=np.int64)
+
+    def add(
+        self, updates: NDArray[np.bool_], lengths: NDArray[np.int64], adding: NDArray[Any] | None = None
+    ) -> None:
+        """Add a batch.
+
+        Args:
+            updates: Bool[n, T], the inputs that were processed.
+            lengths: Int64[n], at least 1.
+            adding: Float32[n, T, 2], value and marker, of Adding Task sequences; None for others.
+        Raises:
+            ShapeError: if the arrays don't fit together.
+        """
+        if updates.ndim != 2 or lengths.shape != updates.shape[:1]:
+            raise ShapeError(
+                f"expected updates Bool[n, T] and lengths Int64[n], got shapes {updates.shape} and "
+                f"{lengths.shape}."
+            )
+        present = np.arange(updates.shape[1]) < lengths[:, None]
+        processed = updates & present
+        before = (0, 0) if self._processed is None else (self._processed, self._present)
+        self._processed, self._present = before[0] + processed.sum(0), before[1] + present.sum(0)
+        self._shares.update(np.round(processed.sum(1) / np.maximum(lengths, 1), 3).tolist())
+        if adding is not None:
+            masks = adding_masks(adding[:, :, 1])
+            self._parts += [[int((processed & mask).sum()), int(mask.sum())] for mask in masks]
+
+    def by_position(self) -> NDArray[np.float64]:
+        """Float64[T]: the probability that each input is processed, among sequences that are long enough."""
+        if self._processed is None or self._present is None:
+            return np.zeros(0)
+        return self._processed / np.maximum(self._present, 1)
+
+    def by_sequence(self) -> dict[float, int]:
+        """Numbers of sequences by the share of their inputs processed, rounded to a thousandth (figure 7)."""
+        return dict(sorted(self._shares.items()))
+
+    def by_part(self) -> dict[str, float]:
+        """The share processed in each part of Adding Task sequences (figure 8); empty for other data."""
+        if not self._parts.any():
+            return {}
+        return {part: float(a / max(n, 1)) for part, (a, n) in zip(PARTS, self._parts, strict=True)}
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """As CSV files: ``patterns`` by position, ``shares`` by sequence, and ``parts`` on the Adding
+        Task."""
+        positions, shares, parts = self.by_position(), self.by_sequence(), self.by_part()
+        tables = {
+            "patterns": pd.DataFrame({"position": np.arange(len(positions)), "share": positions}),
+            "shares": pd.DataFrame({"inputs_processed": list(shares), "sequences": list(shares.values())}),
+        }
+        if parts:
+            tables["parts"] = pd.DataFrame({"part": list(parts), "share": list(parts.values())})
+        return tables
 
 
-def shares_by_sequence(
-    inputs_processed: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """How many sequences had which share of their inputs processed: the distribution that a violin shows.
-
-    Args:
-        inputs_processed: Float64[n], a share for each sequence.
-    Returns:
-        Float64[m] shares, ascending, rounded to a thousandth, and Int64[m] numbers of sequences, whose sum is
-        n.
-    """
-    shares, sequences = np.unique(np.round(inputs_processed, 3), return_counts=True)
-    return shares, sequences.astype(np.int64)
-
-
-def adding_parts(updates: NDArray[np.bool_], inputs: NDArray[Any]) -> dict[str, float]:
-    """The share of inputs processed in the four parts of Adding Task sequences (eqs. 12 and 13).
+def adding_masks(markers: NDArray[Any]) -> list[NDArray[np.bool_]]:
+    """The four parts of Adding Task sequences (eqs. 12 and 13).
 
     p1 runs up to the first marker, p2 on to the middle, p3 from there up to the second marker, p4 to the end.
     A perfect policy processes all of p1 and p3 and nothing of p2 and p4.
 
     Args:
-        updates: Bool[n, T].
-        inputs: Float32[n, T, 2], value and marker.
+        markers: Float[n, T], 1 at the two markers of each sequence, else 0.
     Returns:
-        a share for each of p1, p2, p3, p4; 0 for a part that no sequence has.
+        four Bool[n, T]; each input is in exactly one.
     """
-    steps = updates.shape[1]
-    positions = np.arange(steps)
+    steps = markers.shape[1]
+    places = np.arange(steps)
     middle = (steps + 1) // 2
-    markers = inputs[:, :, 1] > 0.5
-    first = markers.argmax(1)[:, None]
-    second = (steps - 1 - markers[:, ::-1].argmax(1))[:, None]
-    inside = {
-        "p1": positions <= first,
-        "p2": (positions > first) & (positions < middle),
-        "p3": (positions >= middle) & (positions <= second),
-        "p4": positions > second,
-    }
-    return {part: float((updates & mask).sum() / max(mask.sum(), 1)) for part, mask in inside.items()}
+    first = (markers > 0.5).argmax(1)[:, None]
+    second = (steps - 1 - (markers[:, ::-1] > 0.5).argmax(1))[:, None]
+    return [
+        places <= first,
+        (places > first) & (places < middle),
+        (places >= middle) & (places <= second),
+        places > second,
+    ]

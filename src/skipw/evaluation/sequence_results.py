@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,7 +16,15 @@ from torch.nn import functional as F
 from skipw.evaluation.progress import Advance, silent
 from skipw.operating_point import OperatingPoint, Schedule
 
-__all__ = ["SequenceResults", "Sequences", "inputs_per_window", "run_sequences"]
+__all__ = [
+    "SequenceResults",
+    "Sequences",
+    "inputs_per_window",
+    "joined",
+    "results_of",
+    "run_sequences",
+    "tensors",
+]
 
 CHOICE_SEED = 0  # of the noise for the selectors that draw
 
@@ -36,14 +45,13 @@ class SequenceResults:
     """What n sequences gave at one operating point.
 
     Attributes:
-        measures: by metric, Float64[n]; a metric's value is the mean (accuracy: 1 right, 0 wrong; mse:
-            squared error).
+        measures: by metric, Float64[n]; the metric is its mean (accuracy: 1 right, 0 wrong; mse: squared
+            error).
         task_loss: Float64[n], cross entropy in nats, or half the squared error.
         input_cost: Float64[n], Σ_t u_t.
         inputs_processed: Float64[n], share of the sequence's inputs.
         max_in_window: Int64[n], most inputs processed in any aligned window.
-        wanted: Int64[n], the smallest budget at which the sequence runs exactly as it did here.
-        updates: Bool[n, T].
+        updates: Bool[n, T], or None where they were let go to save memory.
     """
 
     measures: dict[str, NDArray[np.float64]]
@@ -51,26 +59,14 @@ class SequenceResults:
     input_cost: NDArray[np.float64]
     inputs_processed: NDArray[np.float64]
     max_in_window: NDArray[np.int64]
-    wanted: NDArray[np.int64]
-    updates: NDArray[np.bool_]
+    updates: NDArray[np.bool_] | None
 
     def __len__(self) -> int:
         return len(self.task_loss)
 
-    def with_rows(self, index: NDArray[np.int64], other: SequenceResults) -> SequenceResults:
-        """These results with the rows ``index`` replaced by ``other``'s."""
-        if not len(index):
-            return self
-
-        def replaced(mine: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
-            merged = mine.copy()
-            merged[index] = new
-            return merged
-
-        names = [field.name for field in dataclasses.fields(self) if field.name != "measures"]
-        merged = {name: replaced(getattr(self, name), getattr(other, name)) for name in names}
-        measures = {name: replaced(mine, other.measures[name]) for name, mine in self.measures.items()}
-        return SequenceResults(measures=measures, **merged)
+    def without_updates(self) -> SequenceResults:
+        """The same numbers; nothing that grows with the sequences' length."""
+        return dataclasses.replace(self, updates=None)
 
 
 def inputs_per_window(updates: Tensor, window: int) -> Tensor:
@@ -94,7 +90,6 @@ def run_sequences(
     window: int,
     at: OperatingPoint | Schedule | None = None,
     updates: NDArray[np.bool_] | None = None,
-    index: NDArray[np.int64] | None = None,
     batch_size: int = 500,
     backend: str = "auto",
     advance: Advance = silent,
@@ -104,10 +99,9 @@ def run_sequences(
     Args:
         model: a ``SequenceModel``.
         split: the sequences, in their own order.
-        window: L of the count ``max_in_window``, for models that have no window of their own.
+        window: L of the count ``max_in_window``.
         at: the operating point; None for models without one.
         updates: Bool[n, T], process exactly those inputs.
-        index: Int64[m], run only these sequences; the results have their order.
         batch_size: sequences at a time.
         backend: as in ``SkipW.forward``.
         advance: told after each batch how many sequences were run.
@@ -115,63 +109,74 @@ def run_sequences(
         one entry a sequence.
     """
     model.eval()
-    rows = np.arange(len(split.targets)) if index is None else index
     generator = torch.Generator().manual_seed(CHOICE_SEED)
     batches: list[SequenceResults] = []
-    for start in range(0, len(rows), batch_size):
-        chosen = rows[start : start + batch_size]
-        inputs = torch.from_numpy(np.array(split.inputs[chosen]))
-        given: dict[str, Any] = {"lengths": torch.from_numpy(np.array(split.lengths[chosen], dtype=np.int64))}
+    for start in range(0, len(split.targets), batch_size):
+        rows = slice(start, start + batch_size)
+        inputs, lengths, targets = tensors(split, rows)
+        given: dict[str, Any] = {"lengths": lengths, "backend": backend}
         if updates is None:
             given |= {"at": at, "generator": generator}
         else:
-            given["updates"] = torch.from_numpy(updates[chosen])
-        inputs = inputs if inputs.is_floating_point() else inputs.long()
-        answer = model(inputs, backend=backend, **given)
-        batches.append(_results(answer, np.array(split.targets[chosen]), window, at))
-        advance(len(chosen))
-    return _joined(batches)
+            given["updates"] = torch.from_numpy(updates[rows])
+        answer = model(inputs, **given)
+        batches.append(results_of(answer.scores, answer.rnn.updates, lengths, targets, window))
+        advance(len(targets))
+    return joined(batches)
 
 
-def _results(answer: Any, targets: NDArray[Any], window: int, at: object) -> SequenceResults:
-    scores, goal = answer.scores.double(), torch.from_numpy(targets)
+def tensors(split: Sequences, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs Float[B, T, D] or Long[B, T], lengths Long[B] and targets [B] of these rows."""
+    inputs = torch.from_numpy(np.array(split.inputs[rows]))
+    lengths = torch.from_numpy(np.array(split.lengths[rows], dtype=np.int64))
+    targets = torch.from_numpy(np.array(split.targets[rows]))
+    return inputs if inputs.is_floating_point() else inputs.long(), lengths, targets
+
+
+def results_of(
+    scores: Tensor, updates: Tensor, lengths: Tensor, targets: Tensor, window: int
+) -> SequenceResults:
+    """What a batch gave.
+
+    Args:
+        scores: Float[B, C]; C = 1 for regression.
+        updates: Bool[B, T], the inputs that were processed.
+        lengths: Long[B].
+        targets: Long[B] classes, or Float[B].
+        window: L of the count ``max_in_window``.
+    """
+    scores = scores.double()
     if scores.shape[-1] == 1:
-        squared = (scores[:, 0] - goal.double()) ** 2
+        squared = (scores[:, 0] - targets.double()) ** 2
         measures, loss = {"mse": squared, "paper_mse": squared / 2}, squared / 2
     else:
-        measures = {"accuracy": (scores.argmax(-1) == goal).double()}
-        loss = F.cross_entropy(scores, goal.long(), reduction="none")
-    rnn = answer.rnn
-    most = inputs_per_window(rnn.updates, window).amax(-1)
+        measures = {"accuracy": (scores.argmax(-1) == targets).double()}
+        loss = F.cross_entropy(scores, targets.long(), reduction="none")
+    cost = updates.sum(-1).double()
     return SequenceResults(
         measures={name: values.numpy() for name, values in measures.items()},
         task_loss=loss.numpy(),
-        input_cost=rnn.input_cost.double().numpy(),
-        inputs_processed=rnn.inputs_processed.double().numpy(),
-        max_in_window=most.numpy(),
-        wanted=torch.maximum(most, _wanted_at_the_end(rnn.state, most, at)).numpy(),
-        updates=rnn.updates.bool().numpy(),
+        input_cost=cost.numpy(),
+        inputs_processed=(cost / lengths.clamp(min=1)).numpy(),
+        max_in_window=inputs_per_window(updates, window).amax(-1).numpy(),
+        updates=updates.numpy(),
     )
 
 
-def _wanted_at_the_end(state: Any, most: Tensor, at: object) -> Tensor:
-    """Inputs that the last window would have processed had the sequence gone on to that window's end.
+def joined(batches: Sequence[SequenceResults]) -> SequenceResults:
+    """The results of batches that follow one another."""
 
-    A window cut short by the end of its sequence chooses among all its slots; those that never come still use
-    up the budget. Counting only what was processed would overlook that a smaller budget drops one of those
-    that did come.
-    """
-    if getattr(state, "selected", None) is None or not isinstance(at, OperatingPoint):
-        return torch.zeros_like(most)
-    return (state.selected & (state.importance >= at.threshold)).sum(-1)
-
-
-def _joined(batches: list[SequenceResults]) -> SequenceResults:
-    def joined(name: str) -> NDArray[Any]:
+    def concatenated(name: str) -> NDArray[Any]:
         return np.concatenate([getattr(batch, name) for batch in batches])
 
-    names = [field.name for field in dataclasses.fields(SequenceResults) if field.name != "measures"]
-    measures = {
-        name: np.concatenate([batch.measures[name] for batch in batches]) for name in batches[0].measures
-    }
-    return SequenceResults(measures=measures, **{name: joined(name) for name in names})
+    kept = all(batch.updates is not None for batch in batches)
+    return SequenceResults(
+        measures={
+            name: np.concatenate([batch.measures[name] for batch in batches]) for name in batches[0].measures
+        },
+        task_loss=concatenated("task_loss"),
+        input_cost=concatenated("input_cost"),
+        inputs_processed=concatenated("inputs_processed"),
+        max_in_window=concatenated("max_in_window"),
+        updates=concatenated("updates") if kept else None,
+    )
