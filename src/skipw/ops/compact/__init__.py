@@ -1,7 +1,8 @@
 """Pure PyTorch that computes the active rows alone: exact gradients in training, compaction in inference.
 
-Three ways, chosen by the call:
+Four ways, chosen by the call:
 
+- GRU or LSTM without a gate (a dense model, forced updates): ``forced``, torch's own layers over the gathered inputs;
 - no gradient needed: ``inference`` gathers, window by window, each row's own j-th selected input;
 - GRU or LSTM with gradients: ``training``, one autograd node with a hand-derived backward pass over processed rows;
 - any other cell with gradients: the reference's loop, with the cell's graph built for the active rows only.
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from skipw.ops import reference
 from skipw.ops.call import Call, Gate, Result
-from skipw.ops.compact import inference, training
+from skipw.ops.compact import forced, inference, training
 from skipw.ops.state import LayerState, SkipState, like, output_of, parts
 
 __all__ = ["run"]
@@ -27,6 +28,8 @@ def run(call: Call) -> Result:
     differentiable = torch.is_grad_enabled() and _needs_gradient(call)
     if differentiable and not training.serves(call):
         return reference.scan(call, _active_candidates)
+    if call.gate is None and training.serves(call) and call.x.shape[1] > 0:
+        return forced.run(call)
     offsets = call.state.offset
     if call.window is not None and bool((offsets != offsets[0]).any()):
         return _by_offset(call)
@@ -121,4 +124,3 @@ def _active_candidates(
 
 def _pick(state: LayerState, rows: Tensor) -> LayerState:
     return like(state, tuple(part[rows] for part in parts(state)))
-
