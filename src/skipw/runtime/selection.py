@@ -28,7 +28,7 @@ def ranking_keys(
         threshold: thr, read by "first_above" only.
     """
     keys: npt.NDArray[Any]
-    slots = np.arange(len(importance))
+    slots: npt.NDArray[Any] = np.arange(len(importance), dtype=np.float64)
     match select:
         case "topk":
             keys = importance
@@ -73,7 +73,9 @@ def select_slots(
         chosen = sorted(offset + position for position in order[:limit])
     else:
         chosen = list(to_come)
-    return tuple(slot for slot in chosen if values[slot] >= threshold)
+    return tuple(
+        [slot for slot in chosen if values[slot] >= threshold]
+    )  # from a generator it would be resized
 
 
 def draw_noise(
