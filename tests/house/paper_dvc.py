@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAD = """# The paper's scale: the stages of ../dvc.yaml with the settings of paper/params.yaml, outputs under data/paper/.
+HEAD = """# The paper's scale: the stages of ../dvc.yaml with paper/params.yaml, outputs under data/paper/.
 # Written from ../dvc.yaml by tests/house/paper_dvc.py; change that file, then run it again.
 
 """
