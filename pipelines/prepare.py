@@ -1,4 +1,4 @@
-"""Stage ``prepare``: turn a downloaded data set into plain arrays, ``data/raw/<ds>`` -> ``data/prepared/<ds>``.
+"""Stage ``prepare``: plain arrays of a downloaded data set, ``data/raw/<ds>`` -> ``data/prepared/<ds>``.
 
 python pipelines/prepare.py mnist [--params params.yaml] [--data data]
 """
@@ -58,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     meta = load_meta(out)
     sizes = ", ".join(f"{name} {size:,}" for name, size in meta["sizes"].items())
     console.print(
-        f"{escape(meta['title'])}: {sizes} sequences of {meta['num_steps']} ({time.perf_counter() - start:.1f} s)"
+        f"{escape(meta['title'])}: {sizes} sequences of {meta['num_steps']} "
+        f"({time.perf_counter() - start:.1f} s)"
     )
 
 

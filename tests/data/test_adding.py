@@ -20,11 +20,13 @@ def test_markers_stand_in_the_first_tenth_and_the_last_half() -> None:
 
 def test_the_answer_is_the_sum_of_the_two_marked_values() -> None:
     split = generate(300, 50, np.random.default_rng(1), balanced=False)
-    assert split.inputs.dtype == np.float32 and split.targets.dtype == np.float32
+    assert split.inputs.dtype == np.float32
+    assert split.targets.dtype == np.float32
     values, markers = split.inputs[..., 0], split.inputs[..., 1]
     assert np.abs(values).max() <= 0.5
     assert set(np.unique(markers)) == {0.0, 1.0}
-    assert (markers[:, :5].sum(axis=1) == 1).all() and (markers[:, 25:].sum(axis=1) == 1).all()
+    assert (markers[:, :5].sum(axis=1) == 1).all()
+    assert (markers[:, 25:].sum(axis=1) == 1).all()
     assert markers.sum() == 600
     np.testing.assert_allclose((values * markers).sum(axis=1), split.targets, atol=1e-7)
 
@@ -51,7 +53,8 @@ def test_prepared_files_are_reproducible_and_described(tmp_path: Path) -> None:
     for folder in (tmp_path / "a", tmp_path / "b"):
         prepare_adding(folder, seed=3, num_steps=50, train=400, val=125, test=4000)
     meta = load_meta(tmp_path / "a")
-    assert meta["data_source"] == "generated" and meta["sizes"] == {"train": 400, "val": 125, "test": 4000}
+    assert meta["data_source"] == "generated"
+    assert meta["sizes"] == {"train": 400, "val": 125, "test": 4000}
     assert meta["constant_predictor"]["test"] == pytest.approx(1 / 6, rel=0.05)
     assert (tmp_path / "a/train_inputs.npy").read_bytes() == (tmp_path / "b/train_inputs.npy").read_bytes()
     train, test = (load_split(tmp_path / "a", name) for name in ("train", "test"))

@@ -1,1 +1,1 @@
-"""Data sets: where they come from, their formats, and their prepared form as plain arrays. No torch, no lightning."""
+"""Data sets: where they come from, their formats, their prepared form as plain arrays. Needs no torch."""

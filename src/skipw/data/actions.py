@@ -1,7 +1,7 @@
 """How the six actions are performed: postures at key moments of a cycle, blended with standing still.
 
-A performance starts and ends standing; in between, cycles follow one another with varying length and size, from a
-random phase. Every person has their own way of doing each action.
+A performance starts and ends standing; in between, cycles follow one another with varying length and size,
+from a random phase. Every person has their own way of doing each action.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skipw.data.har import ACTIONS
 from skipw.data.stick_figure import FIRST_ANGLE, LEFT_ARM, POSTURE, RIGHT_ARM, Array, Body
 
 FRAMES_PER_SECOND = 22.0
@@ -29,7 +28,8 @@ def _posture(
 
 GUARD = (38.0, 55.0, 148.0, 100.0)
 PUNCH = (84.0, 88.0, 90.0, 98.0)
-# Each cycle: (seconds at average tempo, key moments). Body: drop, lift, spread, stagger in m; lean, twist in degrees.
+# Each cycle: (seconds at average tempo, key moments). Body: drop, lift, spread, stagger in m; lean, twist in
+# degrees.
 CYCLES: dict[str, tuple[float, tuple[Keyframe, ...]]] = {
     "JUMPING": (
         1.40,
@@ -98,9 +98,9 @@ class Style:
     @classmethod
     def draw(cls, body: Body, rng: np.random.Generator) -> Style:
         offset = np.zeros(len(POSTURE))
-        both = rng.normal(0.0, 7.0, 4)  # arms are much alike, not quite
-        offset[RIGHT_ARM] = both + rng.normal(0.0, 2.0, 4)
-        offset[LEFT_ARM] = both + rng.normal(0.0, 2.0, 4)
+        both = rng.normal(0.0, 9.0, 4)  # arms are much alike, not quite
+        offset[RIGHT_ARM] = both + rng.normal(0.0, 3.0, 4)
+        offset[LEFT_ARM] = both + rng.normal(0.0, 3.0, 4)
         offset[FIRST_ANGLE] = rng.normal(0.0, 2.0)
         return cls(
             offset, body.vigour * float(rng.uniform(0.9, 1.1)), body.tempo * float(rng.uniform(0.93, 1.07))
@@ -111,7 +111,7 @@ def perform(action: str, body: Body, style: Style, num_frames: int, rng: np.rand
     """One repetition of an action.
 
     Args:
-        action: one of ACTIONS.
+        action: a key of CYCLES.
         body: who performs it; left-handed people wave with the left hand.
         style: how this person does it.
         num_frames: T at 22 frames a second.
@@ -124,12 +124,12 @@ def perform(action: str, body: Body, style: Style, num_frames: int, rng: np.rand
     moving = _between_keyframes(keyframes, phase % 1.0)
     centre = np.mean([posture for _, posture in keyframes], axis=0)
     size = style.size * (1.0 + _wander(num_frames, 0.06, rng))[:, None]
-    moving = centre + size * (moving - centre) + style.offset + rng.normal(0.0, 1.5, len(POSTURE)) * _angles()
+    moving = centre + size * (moving - centre) + style.offset + rng.normal(0.0, 3.0, len(POSTURE)) * _angles()
     moving[:, 1] = np.maximum(moving[:, 1], 0.0)  # feet don't sink into the floor
     standing = np.array(STANDING) + 0.4 * style.offset * _angles()
     share = _activity(num_frames, rng)[:, None]
     posture = share * moving + (1.0 - share) * standing
-    posture += _angles() * np.stack([_wander(num_frames, 1.2, rng) for _ in POSTURE], axis=1)
+    posture += _angles() * np.stack([_wander(num_frames, 2.0, rng) for _ in POSTURE], axis=1)
     if body.left_handed and action in ("WAVING_1HAND", "BOXING"):
         posture = _mirrored(posture)
     posture[:, FIRST_ANGLE:] = np.radians(posture[:, FIRST_ANGLE:])
@@ -163,7 +163,7 @@ def _between_keyframes(keyframes: tuple[Keyframe, ...], phase: Array) -> Array:
 def _activity(num_frames: int, rng: np.random.Generator) -> Array:
     """[T] in [0, 1]: 0 while standing at both ends, 1 in between, smooth steps of a third of a second."""
     ramp = FRAMES_PER_SECOND * rng.uniform(0.25, 0.45, 2)
-    rest = np.minimum(FRAMES_PER_SECOND * rng.uniform(0.0, 0.9, 2), 0.12 * num_frames)
+    rest = np.minimum(FRAMES_PER_SECOND * rng.uniform(0.0, 1.3, 2), 0.2 * num_frames)
     frames = np.arange(num_frames)
     up = np.clip((frames - rest[0]) / ramp[0], 0.0, 1.0)
     down = np.clip((num_frames - 1 - frames - rest[1]) / ramp[1], 0.0, 1.0)
@@ -184,6 +184,3 @@ def _mirrored(posture: Array) -> Array:
     for name in ("twist", "stagger"):
         flipped[:, POSTURE.index(name)] *= -1.0
     return flipped
-
-
-assert set(CYCLES) == set(ACTIONS)

@@ -1,7 +1,8 @@
 """The Adding Task: the sum of the two marked values of a sequence (paper, appendices A and D).
 
-Each input is (value, marker): values uniform in [-0.5, 0.5), markers 0 but for two ones, the first in the first
-tenth of the sequence, the second in its last half. Two of 50 inputs matter; the variance of the answer is 1/6.
+Each input is (value, marker): values uniform in [-0.5, 0.5), markers 0 but for two ones, the first in the
+first tenth of the sequence, the second in its last half. Two of 50 inputs matter; the variance of the answer
+is 1/6.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def generate(num_sequences: int, num_steps: int, rng: np.random.Generator, *, ba
 
 
 def prepare_adding(out: Path, *, seed: int, num_steps: int, train: int, val: int, test: int) -> None:
-    """Generate and write the three splits, each from its own stream of random numbers; val and test are balanced."""
+    """Generate and write the splits, each from its own stream of random numbers; val and test balanced."""
     sizes = {"train": train, "val": val, "test": test}
     splits = {
         name: generate(size, num_steps, np.random.default_rng([seed, i]), balanced=name != "train")

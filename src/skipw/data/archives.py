@@ -1,8 +1,10 @@
-"""Reading archives that nobody vouches for: nothing is run, nothing leaves the folder, nothing grows without end.
+"""Reading archives that nobody vouches for: nothing is run, leaves the folder or grows without end.
 
-Refused with a ChecksumError before a byte of the member is written: absolute names and names with ``..``, links,
-devices, and members beyond the size or count limit. Both formats state a member's size ahead and their readers stop
-there, so counting the stated sizes bounds what is unpacked. A truncated or damaged archive is refused too.
+Refused with a ChecksumError before a byte of the member is written: absolute names and names with ``..``,
+    links,
+devices, and members beyond the size or count limit. Both formats state a member's size ahead and their
+readers stop there, so counting the stated sizes bounds what is unpacked. A truncated or damaged archive is
+refused too.
 """
 
 from __future__ import annotations
@@ -72,12 +74,13 @@ def damage_is_reported(path: Path) -> Iterator[None]:
 def read_members(
     path: Path, wanted: Callable[[str], bool], *, max_bytes: int = MAX_BYTES, max_members: int = MAX_MEMBERS
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield (name, content) of the wanted members of a zip or tar (plain, gz, xz, bz2), in the archive's order.
+    """Yield (name, content) of the wanted members of a zip or tar (plain, gz, xz, bz2), in its order.
 
     Args:
         path: the archive.
         wanted: gets a member's name, with ``/`` between folders.
-        max_bytes: most bytes of all members together (of a zip only the wanted ones are unpacked and counted).
+        max_bytes: most bytes of all members together (of a zip only the wanted ones are unpacked and
+            counted).
         max_members: most members of any kind.
     Raises:
         ChecksumError: if the archive is damaged or hostile.
@@ -101,7 +104,8 @@ def unpack(
     Args:
         path: a zip or tar.
         folder: exists already.
-        names: last part of a member's name -> file name in ``folder``; the first member of that name is taken.
+        names: last part of a member's name -> file name in ``folder``; the first member of that name is
+            taken.
         max_bytes: see ``read_members``.
         max_members: see ``read_members``.
     Raises:

@@ -16,8 +16,8 @@ from typing import Any
 def replaced_folder(folder: Path) -> Iterator[Path]:
     """A new folder that takes the place of ``folder`` when the block ends well.
 
-    If the block raises, the new folder is removed and the old one is untouched. Both lie on the same file system,
-    so each step is one rename; the old folder is deleted last.
+    If the block raises, the new folder is removed and the old one is untouched. Both lie on the same file
+    system, so each step is one rename; the old folder is deleted last.
     """
     folder = Path(os.path.abspath(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)

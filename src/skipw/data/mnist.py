@@ -1,7 +1,7 @@
 """MNIST as sequences of pixels: the idx format, image sizes that divide 28, scaled to [0, 1].
 
-Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits". One pixel is one input; a full image is
-a sequence of 784 (paper, appendix E). Smaller images are means over blocks of pixels.
+Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits". One pixel is one input; a full
+image is a sequence of 784 (paper, appendix E). Smaller images are means over blocks of pixels.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def read_images_and_labels(folder: Path, split: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """UInt8[n, 28, 28] and Int64[n] of ``train`` or ``t10k``; raises DataFormatError if they don't fit together."""
+    """UInt8[n, 28, 28] and Int64[n] of ``train`` or ``t10k``; DataFormatError if they don't fit together."""
     images_path, labels_path = (
         find_file(folder, f"{split}-{kind}") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
     )
@@ -103,7 +103,7 @@ def read_images_and_labels(folder: Path, split: str) -> tuple[npt.NDArray[np.uin
 
 
 def to_sequences(images: npt.NDArray[np.uint8], image_size: int) -> npt.NDArray[np.float32]:
-    """Flatten images row by row, one pixel an input: UInt8[n, 28, 28] -> Float32[n, image_size², 1] in [0, 255].
+    """Flatten images row by row: UInt8[n, 28, 28] -> Float32[n, image_size², 1] in [0, 255].
 
     Args:
         images: as read.

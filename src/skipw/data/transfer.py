@@ -59,7 +59,7 @@ class Mark:
 
 
 def check_reachable(url: str, seconds: float = CONNECT_SECONDS) -> None:
-    """Raise TransferError unless the host of ``url`` (or the proxy in front of it) accepts a connection in time.
+    """Raise TransferError unless the host of ``url`` (or its proxy) accepts a connection in time.
 
     Looking up a name cannot be interrupted, so it runs in a thread that is left behind when time is up.
     """

@@ -1,7 +1,7 @@
-"""What is done to raw inputs before a model sees them: numpy only, one frame at a time, the same when streaming.
+"""What is done to raw inputs before a model sees them: one frame at a time, the same when streaming.
 
-Each frame is normalised by itself (no statistics over time), so a device that processes single inputs computes
-exactly what training computed.
+Each frame is normalised by itself (no statistics over time), so a device that processes single inputs
+computes exactly what training computed.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Normaliser:
     - ``scale``: ``(x - mean) / scale`` per feature.
     - ``standard``: the same with the mean and standard deviation of the training set, without its missing
       joints; then clipped to ``[-clip, clip]``. Missing joints become 0, the mean.
-    - ``pose``: each frame by its own centre (the mean of its joints) and size (the root mean square distance of its
-      joints from that centre), so a person's place and height in the image don't count; then clipped. Missing
-      joints become 0, the centre; a frame with fewer than two joints is all zeros.
+    - ``pose``: each frame by its own centre (the mean of its joints) and size (the root mean square distance
+      of its joints from that centre), so a person's place and height in the image don't count; then clipped.
+      Missing joints become 0, the centre; a frame with fewer than two joints is all zeros.
 
     Attributes:
         kind: one of the above.
@@ -38,7 +38,8 @@ class Normaliser:
         mean: D numbers (``standard`` and ``scale``).
         scale: D positive numbers (``standard`` and ``scale``).
         clip: largest absolute value after normalising; None clips nothing.
-        missing: a joint with both coordinates equal to this value was not seen (0 with OpenPose); None: all were.
+        missing: a joint with both coordinates equal to this value was not seen (0 with OpenPose); None: all
+            were.
     """
 
     kind: Kind
