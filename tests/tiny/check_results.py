@@ -39,8 +39,8 @@ def check(data: Path, dataset: str) -> str:
     assert {version["experiment"] for version in registry["versions"]} == experiments
     versions = connect().client.search_model_versions(f"name = '{experiment_name(dataset)}'")
     assert len(versions) == len(experiments), f"{len(versions)} versions for {len(experiments)} models"
-    source = table["data_source"].iloc[0]
-    return f"{dataset} ({source}): {len(table)} grid rows, {len(front) // 2} front points, {len(versions)} versions"
+    counts = f"{len(table)} grid rows, {len(front) // 2} front points, {len(versions)} versions"
+    return f"{dataset} ({table['data_source'].iloc[0]}): {counts}"
 
 
 def main() -> None:
