@@ -72,7 +72,8 @@ class SkipWPythonModel(PythonModel):
             preprocessing = description.get("preprocessing") or {}
             length, crop = int(preprocessing["max_length"]), preprocessing.get("crop", "last")
             words = self.words
-            self.encode = lambda text: encode(tokenise(text), words, length, crop)
+            self.tokenise = tokenise
+            self.encode = lambda tokens: encode(tokens, words, length, crop)
         else:
             self.normaliser = Normaliser.from_json(description["normaliser"])
 
@@ -151,10 +152,10 @@ class SkipWPythonModel(PythonModel):
         if self.words is not None:
             if not isinstance(cell, str):
                 raise ShapeError(f"row {row}: expected a text, got {type(cell).__name__}.")
-            tokens = np.asarray(self.encode(cell), dtype=np.int64)
-            if not len(tokens):
+            tokens = self.tokenise(cell)
+            if not tokens:
                 raise ShapeError(f"row {row}: the text holds no word; give at least one.")
-            return tokens
+            return np.asarray(self.encode(tokens), dtype=np.int64)
         assert self.normaliser is not None
         values = _numbers(cell, row, self.normaliser.input_size)
         return self.normaliser(values)

@@ -1,4 +1,4 @@
-"""The registered model ``skipw-<dataset>``: a version for each model on the Pareto front, from files alone."""
+"""The registered model ``skipw-<dataset>``: a version for each model on the front, from files alone."""
 
 from __future__ import annotations
 

@@ -94,9 +94,7 @@ class RunLogger(pl.loggers.Logger):
         """Write what is left and close the run: "success" finishes it, "failed" fails it."""
         self._write()
         if self._lost:
-            log.warning(
-                "%d metrics of this run are missing in MLflow; `make register` rebuilds them", self._lost
-            )
+            log.warning("%d numbers of this run are missing in MLflow; history.csv has them", self._lost)
         if self._closed:
             return
         final = FINAL_STATUS.get(status, "FAILED")

@@ -20,7 +20,7 @@ from skipw.errors import ParamsError
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-__all__ = ["Store", "connect", "experiment_name", "git_commit", "mlruns_folder"]
+__all__ = ["Store", "connect", "experiment_name", "git_commit", "mlruns_folder", "quiet"]
 
 log = logging.getLogger(__name__)
 DATABASE_FILE = "mlflow.db"
@@ -144,9 +144,10 @@ def _address(wanted: str) -> str:
     if wanted.startswith(SQLITE):
         return f"{SQLITE}{Path(wanted.removeprefix(SQLITE)).expanduser().absolute()}"
     if "://" not in wanted or wanted.startswith("file:"):
+        folder = Path(wanted.removeprefix("file://")).absolute()
         raise ParamsError(
-            f"MLFLOW_TRACKING_URI must be the address of a server or a database, got {wanted!r}; "
-            f"MLflow 3 keeps nothing in plain folders: use {SQLITE}{Path(wanted.removeprefix('file://')).absolute()}/{DATABASE_FILE}."
+            f"MLFLOW_TRACKING_URI must be the address of a server or a database, got {wanted!r}; MLflow 3 "
+            f"keeps nothing in plain folders: use {SQLITE}{folder / DATABASE_FILE}."
         )
     return wanted
 
@@ -163,7 +164,7 @@ def _create_database(database: Path, artifacts: Path) -> None:
         log.info("creating the MLflow database %s (once, a few seconds)", database)
         fresh = database.with_name(f".{database.name}.new")
         fresh.unlink(missing_ok=True)
-        with _quiet("alembic", "mlflow.store.db.utils"):
+        with quiet("alembic", "mlflow.store.db.utils"):
             store = SqlAlchemyStore(f"{SQLITE}{fresh}", artifacts.as_uri())
         store.engine.dispose()
         fresh.replace(database)
@@ -179,8 +180,8 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet(*names: str) -> Iterator[None]:
-    """No chatter about migrations."""
+def quiet(*names: str) -> Iterator[None]:
+    """Only the warnings of these loggers."""
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

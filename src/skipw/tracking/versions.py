@@ -20,7 +20,7 @@ import numpy as np
 from skipw.errors import SkipWError
 from skipw.tracking.examples import input_example
 from skipw.tracking.front_models import TrainedModel
-from skipw.tracking.store import Store
+from skipw.tracking.store import Store, quiet
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -105,7 +105,11 @@ def _pack(model: TrainedModel, packed: Path, front: Path, run_id: str, examples:
     example: Any = input_example(model.description, examples)
     if model.kind == "skipw":
         example = (example, {"budget": model.best.budget, "threshold": model.best.threshold})
-    with tempfile.TemporaryDirectory(prefix="skipw-code-") as staged, _own_import_path():
+    with (
+        tempfile.TemporaryDirectory(prefix="skipw-code-") as staged,
+        _own_import_path(),
+        quiet("mlflow.pyfunc"),
+    ):
         code = Path(staged) / PACKAGE.name
         shutil.copytree(PACKAGE, code, ignore=shutil.ignore_patterns(*NOT_SHIPPED))
         weights = Path(staged) / "weights"

@@ -1,0 +1,105 @@
+"""Where the journal is, and that several processes can begin at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from skipw.errors import ParamsError
+from skipw.tracking import store
+from skipw.tracking.store import connect, mlruns_folder
+
+SOURCE = Path(store.__file__).resolve().parents[2]
+WORKER = """
+from skipw.tracking.store import connect
+journal = connect()
+experiment = journal.experiment("adding")
+run = journal.client.create_run(experiment).info.run_id
+journal.client.set_terminated(run)
+print("experiment", experiment)
+"""
+
+
+def test_the_folder_is_the_repositorys_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SKIPW_MLRUNS", raising=False)
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "paper").mkdir()
+    monkeypatch.chdir(tmp_path / "paper")
+    assert mlruns_folder() == tmp_path / "mlruns"
+
+
+def test_a_dvc_experiment_writes_into_the_same_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SKIPW_MLRUNS", raising=False)
+    workspace = tmp_path / ".dvc" / "tmp" / "exps" / "tmp1234"
+    (workspace / ".git").mkdir(parents=True)
+    monkeypatch.chdir(workspace)
+    assert mlruns_folder() == tmp_path / "mlruns"
+
+
+def test_the_environment_chooses_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKIPW_MLRUNS", str(tmp_path / "elsewhere"))
+    assert mlruns_folder() == tmp_path / "elsewhere"
+
+
+def test_the_tracking_uri_wins_and_becomes_absolute(mlruns: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(mlruns)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    monkeypatch.setenv("SKIPW_MLRUNS", "/nowhere")
+    journal = connect()
+    assert journal.uri == f"sqlite:///{mlruns}/mlflow.db"
+    assert journal.artifacts == mlruns / "artifacts"
+    assert os.environ["MLFLOW_TRACKING_URI"] == "sqlite:///mlflow.db"
+
+
+@pytest.mark.parametrize("address", ["mlruns", "file:///tmp/mlruns"])
+def test_a_plain_folder_is_refused_with_a_remedy(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    with pytest.raises(ParamsError, match=r"use sqlite:///.*mlruns/mlflow.db"):
+        connect()
+
+
+def test_telemetry_is_off_and_experiments_have_absolute_artifacts(
+    mlruns: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
+    journal = connect()
+    experiment = journal.client.get_experiment(journal.experiment("har"))
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert experiment.name == "skipw-har"
+    assert experiment.artifact_location == (mlruns / "artifacts" / "skipw-har").as_uri()
+    assert journal.experiment("har") == experiment.experiment_id
+
+
+def test_a_deleted_experiment_comes_back(mlruns: Path) -> None:
+    journal = connect()
+    first = journal.experiment("har")
+    journal.client.delete_experiment(first)
+    assert journal.experiment("har") == first
+    assert journal.client.get_experiment(first).lifecycle_stage == "active"
+
+
+@pytest.mark.slow
+def test_four_processes_meet_at_a_fresh_database(tmp_path: Path) -> None:
+    (tmp_path / ".mlflow.db.new").write_bytes(b"what a killed process left behind")
+    environment = {**os.environ, "SKIPW_MLRUNS": str(tmp_path), "PYTHONPATH": str(SOURCE)}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    answers = [worker.communicate(timeout=120) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0] * 4, [errors for _, errors in answers]
+    assert len({printed for printed, _ in answers}) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".mlflow.db.lock", "mlflow.db"]
