@@ -14,6 +14,7 @@ from skipw.errors import BudgetError
 __all__ = ["DRAWING", "draw_noise", "ranking_keys", "select_slots"]
 
 DRAWING = ("sample", "random")
+LOWEST = -1e300  # log 0 and the like rank above NaN
 
 
 def ranking_keys(
@@ -27,11 +28,20 @@ def ranking_keys(
         noise: Float[L] of :func:`draw_noise` for "sample" and "random".
         threshold: thr, read by "first_above" only.
     """
+    keys: npt.NDArray[Any] = importance
+    if select != "topk":
+        keys = _other_keys(importance, select, noise, threshold)
+    ranked: list[float] = keys.tolist()
+    return ranked
+
+
+def _other_keys(
+    importance: npt.NDArray[Any], select: str, noise: npt.NDArray[Any] | None, threshold: float
+) -> npt.NDArray[Any]:
+    """The selectors of Appendix H."""
     keys: npt.NDArray[Any]
     slots: npt.NDArray[Any] = np.arange(len(importance), dtype=np.float64)
     match select:
-        case "topk":
-            keys = importance
         case "sample":  # Gumbel top-k on log importance: without replacement, in proportion to importance
             with np.errstate(all="ignore"):
                 keys = np.log(importance) + noise
@@ -46,8 +56,7 @@ def ranking_keys(
             keys = np.where(importance >= threshold, -slots, -math.inf)
         case _:
             raise BudgetError(f"unknown selector {select!r}.")
-    ranked: list[float] = keys.tolist()
-    return ranked
+    return keys
 
 
 def select_slots(
@@ -68,7 +77,7 @@ def select_slots(
     """
     to_come = range(offset, len(values))
     if limit < len(to_come):
-        ranked = [math.inf if values[slot] != values[slot] else -keys[slot] for slot in to_come]
+        ranked = [math.inf if values[slot] != values[slot] else -max(keys[slot], LOWEST) for slot in to_come]
         order = sorted(range(len(to_come)), key=ranked.__getitem__)  # stable
         chosen = sorted(offset + position for position in order[:limit])
     else:
