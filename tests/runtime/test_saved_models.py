@@ -15,7 +15,7 @@ import torch
 
 import skipw
 from skipw import ChecksumError, DataFormatError, OperatingPoint, ParamsError, ShapeError, StreamModel
-from skipw.models.normaliser import Normaliser
+from skipw.data.normaliser import Normaliser
 from skipw.models.saved import load_model, save_model
 from skipw.models.task import Architecture, SequenceModel
 

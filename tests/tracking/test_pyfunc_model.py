@@ -241,7 +241,7 @@ def test_signatures_follow_the_task(text_model: Path, finished: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["scale", "standard", "pose", "none"])
 def test_examples_suit_every_normaliser(kind: str) -> None:
-    from skipw.models.normaliser import Normaliser
+    from skipw.data.normaliser import Normaliser
 
     statistics = {"mean": [1.0] * 4, "scale": [2.0] * 4} if kind in ("scale", "standard") else {}
     normaliser = {"kind": kind, "input_size": 4, **statistics}

@@ -11,7 +11,7 @@ import pytest
 
 from skipw.data.adding import generate, prepare_adding
 from skipw.data.prepared import Split, load_meta, save_prepared
-from skipw.models.normaliser import Normaliser
+from skipw.data.normaliser import Normaliser
 from skipw.params import TrainSettings
 
 CLASSES = ["falls", "rises", "stays"]

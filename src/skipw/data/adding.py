@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from skipw.data.prepared import Split, full_lengths, save_prepared
 from skipw.errors import ParamsError
-from skipw.models.normaliser import Normaliser
+from skipw.data.normaliser import Normaliser
 
 VARIANCE = 1 / 6  # two values of variance 1/12; "solved" is a true MSE below a hundredth of it
 

@@ -21,7 +21,7 @@ from skipw.data.reviews import Review, draw_stratified, read_reviews
 from skipw.data.sources import require_record
 from skipw.data.tokeniser import tokenise
 from skipw.errors import ParamsError
-from skipw.models.normaliser import Normaliser
+from skipw.data.normaliser import Normaliser
 
 __all__ = ["build_vocabulary", "encode", "prepare_imdb", "tokenise"]
 
@@ -89,7 +89,9 @@ def prepare_imdb(
     )  # fmt: skip
     require_coverage(path, coverage["types"], size)
     index = {word: i for i, word in enumerate(vocabulary)}
-    splits = {name: _encode_split(tokens[name], labels[name], index, max_length, crop) for name in tokens}
+    longest = max(len(text) for split in tokens.values() for text in split)
+    num_steps = max(1, min(max_length, longest))
+    splits = {name: _encode_split(tokens[name], labels[name], index, num_steps, crop) for name in tokens}
     meta = {
         "dataset": "imdb",
         "title": record["title"],
@@ -98,7 +100,7 @@ def prepare_imdb(
         "metric": "accuracy",
         "classes": ["negative", "positive"],
         "input_size": size,
-        "num_steps": max_length,
+        "num_steps": num_steps,
         "normaliser": Normaliser("none", size).to_json(),
         "vocabulary_size": len(vocabulary),
         "embedding_size": size,

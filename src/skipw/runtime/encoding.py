@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from skipw.data.tokeniser import tokenise
 from skipw.errors import DataFormatError, ShapeError
-from skipw.models.normaliser import Normaliser
+from skipw.data.normaliser import Normaliser
 from skipw.runtime.weights import Weights
 
 __all__ = ["Encoder", "encoder_of"]

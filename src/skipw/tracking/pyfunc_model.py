@@ -56,7 +56,7 @@ class SkipWPythonModel(PythonModel):
     def load_context(self, context: Any) -> None:
         """Load the weights and what belongs to them."""
         from skipw.data.imdb import encode, tokenise
-        from skipw.models.normaliser import Normaliser
+        from skipw.data.normaliser import Normaliser
         from skipw.models.saved import load_model
 
         config = dict(context.model_config or {})
