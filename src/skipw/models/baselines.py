@@ -58,9 +58,10 @@ def periodic_updates(lengths: Tensor, num_steps: int, rate: float | Tensor) -> T
     Raises:
         ShapeError: if a rate is outside [0, 1].
     """
-    limit = _checked_rate(rate, lengths).double().unsqueeze(-1)
+    limit = _checked_rate(rate, lengths).unsqueeze(-1)
     steps = torch.arange(num_steps, device=lengths.device, dtype=torch.float64)
-    taken = torch.ceil((steps + 1) * limit - 1e-9) - torch.ceil(steps * limit - 1e-9)
+    rounding = 1e-6  # 0.1 in float32 is a little more than a tenth
+    taken = torch.ceil((steps + 1) * limit - rounding) - torch.ceil(steps * limit - rounding)
     return (taken > 0) & _inside(lengths, num_steps)
 
 
@@ -69,7 +70,7 @@ def _inside(lengths: Tensor, num_steps: int) -> Tensor:
 
 
 def _checked_rate(rate: float | Tensor, lengths: Tensor) -> Tensor:
-    value = torch.as_tensor(rate, device=lengths.device).expand(lengths.shape[0])
+    value = torch.as_tensor(rate, dtype=torch.float64, device=lengths.device).expand(lengths.shape[0])
     if not bool(((value >= 0) & (value <= 1)).all()):
         raise ShapeError(f"a sampling rate lies in [0, 1], got {rate!r}.")
     return value
