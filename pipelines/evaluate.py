@@ -4,7 +4,7 @@
 python pipelines/evaluate.py adding-skipw [--params params.yaml] [--data data]
 
 Writes grid.csv (DESIGN, section 6) and, as the kind of model has it, repeats.csv (random), patterns.csv,
-shares.csv and parts.csv (which inputs are processed) and switching.csv (operating point changed in mid-sequence).
+shares.csv and parts.csv (which inputs are processed) and switching.csv (operating point changed on the way).
 No timings: the same model gives the same files. MLflow gets the grids in the stage ``register``, so that this
 stage need not load it.
 """

@@ -12,7 +12,15 @@ from skipw.errors import DataFormatError
 from skipw.evaluation.pareto import aliases, hypervolume, non_dominated
 from skipw.evaluation.table import GRID_COLUMNS, POINT_COLUMNS, read_grid
 
-__all__ = ["FRONT_COLUMNS", "choose_front", "gain_of", "operating_points", "read_grids", "summarise"]
+__all__ = [
+    "FRONT_COLUMNS",
+    "choose_front",
+    "gain_of",
+    "operating_points",
+    "read_front",
+    "read_grids",
+    "summarise",
+]
 
 FRONT_COLUMNS = (*GRID_COLUMNS, "alias")
 
@@ -41,6 +49,18 @@ def read_grids(paths: Sequence[Path]) -> pd.DataFrame:
             "run `dvc repro` so that all experiments are trained and evaluated on the same source."
         )
     return table
+
+
+def read_front(path: Path) -> pd.DataFrame:
+    """Read a front.csv: the columns of grid.csv and ``alias``, empty where a point has none.
+
+    Raises:
+        DataFormatError: if the file is absent, damaged, or has no aliases.
+    """
+    front = read_grid(path)
+    if "alias" not in front.columns:
+        raise DataFormatError(f"{path}: lacks the column alias; run the pareto stage again.")
+    return front.assign(alias=front["alias"].fillna("").astype(str))[list(FRONT_COLUMNS)]
 
 
 def operating_points(grid: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -121,7 +141,8 @@ def summarise(
         rows = front[front["split"] == split]
         gains = gain_of(rows["value"].to_numpy(), metric)
         worst = (1.0, gain_of(float(constant[split]), metric))
-        volumes[split] = hypervolume(rows["inputs_processed"], gains, worst, (0.0, ideal))
+        perfect = worst[1] >= ideal  # nothing is left to gain over the constant predictor
+        volumes[split] = 0.0 if perfect else hypervolume(rows["inputs_processed"], gains, worst, (0.0, ideal))
     on_val = front[front["split"] == "val"]
     return {
         "metric": metric,

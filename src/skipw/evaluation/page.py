@@ -9,7 +9,7 @@ import pandas as pd
 
 from skipw.evaluation.source_notes import announcement
 
-__all__ = ["front_table_html", "notice", "page"]
+__all__ = ["front_table_cells", "metric_text", "notice", "page", "share_text", "shown"]
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1d1d1f; }
@@ -52,14 +52,6 @@ def notice(data_source: str | None) -> str:
     """The red notice of a substitute, or nothing."""
     note = None if data_source is None else announcement(data_source)
     return "" if note is None else f'<p class="notice">{html.escape(note)}</p>'
-
-
-def front_table_html(front: pd.DataFrame, metric: str) -> str:
-    """The front as an HTML table, one row a point, both splits side by side."""
-    cells = [[html.escape(cell) for cell in row] for row in front_table_cells(front, metric)]
-    head = "".join(f"<th>{cell}</th>" for cell in cells[0])
-    rows = "\n".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in cells[1:])
-    return f'<div class="table"><table>\n<tr>{head}</tr>\n{rows}\n</table></div>'
 
 
 def front_table_cells(front: pd.DataFrame, metric: str) -> list[list[str]]:

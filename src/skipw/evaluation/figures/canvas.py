@@ -11,20 +11,31 @@ Axes: TypeAlias = Any
 Figure: TypeAlias = Any
 
 
-def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
-    """A figure of so many inches, with one axes or an array of axes in one row; light grid, no box."""
+def new_figure(
+    width: float,
+    height: float,
+    *,
+    rows: int = 1,
+    columns: int = 1,
+    share_y: bool = False,
+    layout: str | None = "constrained",
+) -> tuple[Figure, list[Axes]]:
+    """A figure of so many inches and its axes, row by row; light grid, no box.
+
+    ``layout`` is matplotlib's; with None the caller places the axes.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as MatplotlibFigure
 
-    figure = MatplotlibFigure(figsize=(width, height))
+    figure = MatplotlibFigure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, columns)
-    for one in [axes] if columns == 1 else axes:
-        one.spines[["top", "right"]].set_visible(False)
-        one.grid(True, color="#E3E3E3", linewidth=0.6)
-        one.set_axisbelow(True)
-        one.tick_params(labelsize=9)
-    return figure, axes
+    panels = list(figure.subplots(rows, columns, squeeze=False, sharey=share_y).flat)
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(True, color="#E3E3E3", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.tick_params(labelsize=9)
+    return figure, panels
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 
 from skipw.evaluation.curves import Curve, curves_of, random_band
+from skipw.evaluation.document import table_html
 from skipw.evaluation.figures.axes import COST_LABEL, is_logarithmic, on_axis, value_label
 from skipw.evaluation.front import operating_points
-from skipw.evaluation.page import front_table_html, page
+from skipw.evaluation.page import front_table_cells, page
 
 __all__ = ["write_front_page"]
 
@@ -65,7 +66,7 @@ def write_front_page(
             config={"displaylogo": False, "responsive": True},
         ),
         f"<h2>The {len(front) // 2} points of the front</h2>",
-        front_table_html(front, metric),
+        table_html(front_table_cells(front, metric)),
     ]
     path.write_text(page(f"{title}: Pareto front", data_source, "\n".join(body)), encoding="utf-8")
 

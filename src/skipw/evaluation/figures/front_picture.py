@@ -20,7 +20,7 @@ ALIAS_SIDES = {
     ("most-accurate", True): (True, True),
     ("knee", True): (False, True),
     ("cheapest", True): (True, True),
-    ("most-accurate", False): (False, True),
+    ("most-accurate", False): (False, False),
     ("knee", False): (False, False),
     ("cheapest", False): (True, True),
 }
@@ -49,7 +49,7 @@ def draw_front(
         constant: what the constant predictor reaches on ``split``.
         split: whose values are drawn; the front was chosen on val all the same.
     """
-    figure, axes = new_figure(8.2, 4.9)
+    figure, (axes,) = new_figure(8.2, 4.9, layout=None)
     if repeats is not None and len(repeats):
         _draw_band(axes, repeats, metric, split)
     curves = curves_of(grid, metric)
@@ -128,10 +128,9 @@ def _label_budgets(axes: Axes, curve: Curve | None, metric: str, split: str) -> 
     for place in ends:
         point = curve.points.iloc[place]
         where = (100 * point[f"inputs_processed_{split}"], on_axis(point[f"value_{split}"], metric))
-        right = metric == "accuracy"
         axes.annotate(
-            f"K = {point['budget']}", where, color=curve.colour, fontsize=8, xytext=(6 if right else -6, -11),
-            textcoords="offset points", ha="left" if right else "right", zorder=6, path_effects=halo(),
+            f"K = {point['budget']}", where, color=curve.colour, fontsize=8, zorder=6, path_effects=halo(),
+            xytext=(6, -11 if metric == "accuracy" else 4), textcoords="offset points",
         )  # fmt: skip
 
 
