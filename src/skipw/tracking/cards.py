@@ -117,5 +117,7 @@ def _usage(model: TrainedModel) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [" | ".join(head), " | ".join("---" for _ in head), *(" | ".join(row) for row in rows)]
-    return "\n".join(f"| {line} |" for line in lines)
+    """A markdown table; MLflow's pages leave no room between columns, so each cell ends in a wide space."""
+    lines = [[f"{cell}&emsp;" for cell in head], ["---" for _ in head]]
+    lines += [[f"{cell}&emsp;" for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

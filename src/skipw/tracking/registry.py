@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from skipw.data.atomic import replaced_folder, write_json
 from skipw.tracking.cards import experiment_card, model_card, point_text, version_card
 from skipw.tracking.front_models import ALIASES, TrainedModel, read_models
-from skipw.tracking.runs import add_artifacts, find_run, log_grid, log_summary, rebuild_run
+from skipw.tracking.runs import add_artifacts, find_run, log_dataset, log_grid, log_summary, rebuild_run
 from skipw.tracking.store import Store, connect, experiment_name
 from skipw.tracking.versions import FRONT_FILES, create_version, front_digest, is_complete, refresh_version
 
@@ -97,6 +97,7 @@ def _run(store: Store, model: TrainedModel, scale: str, front: Path) -> Run:
         }
         run_id = rebuild_run(store, model.experiment, dataset, settings, _run_tags(model, scale), history)
         run = store.client.get_run(run_id)
+    log_dataset(store, run, str(model.description["title"]), str(model.description["data_source"]))
     log_grid(store, run, model.grid, sorted(model.grid_folder.glob("*.csv")))
     log_summary(store, run, model.numbers(), _run_tags(model, scale))
     if model.front:

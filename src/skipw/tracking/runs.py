@@ -26,6 +26,7 @@ __all__ = [
     "RUN_ID_FILE",
     "add_artifacts",
     "find_run",
+    "log_dataset",
     "log_grid",
     "log_summary",
     "rebuild_run",
@@ -35,6 +36,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 RUN_ID_FILE = "mlflow_run_id"
 GRID_TABLE = "grid.json"
+FIRST_COLUMNS = ("budget", "threshold", "split", "metric", "value", "inputs_processed", "pareto", "alias")
 LONGEST_VALUE = 5000  # characters that MLflow takes as a parameter's or a tag's value
 HISTORY_INDEX = ("epoch", "step")
 
@@ -214,7 +216,9 @@ def log_grid(store: Store, run: Run, grid: pd.DataFrame, files: Iterable[Path]) 
     """
     from mlflow.entities import Metric
 
-    text = grid.to_json(orient="split", index=False)
+    first = [column for column in FIRST_COLUMNS if column in grid.columns]
+    table = grid[[*first, *(column for column in grid.columns if column not in first)]]
+    text = table.to_json(orient="split", index=False)
     digest = hashlib.sha256(text.encode()).hexdigest()
     if run.data.tags.get("grid_sha256") == digest:
         return
@@ -242,6 +246,20 @@ def log_summary(store: Store, run: Run, numbers: Mapping[str, float], tags: Mapp
     new = {key: value for key, value in numbers.items() if run.data.metrics.get(key) != value}
     _log_metrics(store, run.info.run_id, [Metric(key, value, now, 0) for key, value in new.items()])
     set_tags(store, run.info.run_id, {k: v for k, v in tags.items() if run.data.tags.get(k) != v})
+
+
+def log_dataset(store: Store, run: Run, title: str, data_source: str) -> None:
+    """Name the data set of a run, so that the pages show and filter by it."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    if run.inputs is not None and run.inputs.dataset_inputs:
+        return
+    digest = hashlib.sha256(data_source.encode()).hexdigest()[:8]
+    source = json.dumps({"data_source": data_source})
+    used = DatasetInput(
+        Dataset(title, digest, "skipw", source), [InputTag("mlflow.data.context", "training")]
+    )
+    store.client.log_inputs(run.info.run_id, [used])
 
 
 def set_tags(store: Store, run_id: str, tags: Mapping[str, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 import logging
 import shutil
 import sys
@@ -79,7 +80,7 @@ def create_version(
             model_id = logged.model_id
             _upload(store, model, packed, logged, run_id)
             new = _ensure_registered_model(store, name)
-            return store.client.create_model_version(
+            version = store.client.create_model_version(
                 name, f"models:/{model_id}", run_id, dict(tags), description=card, model_id=model_id
             )
         except BaseException as error:  # an interrupt leaves nothing behind either
@@ -92,6 +93,14 @@ def create_version(
                     f"{model.experiment} was not registered as {name}: {error}"
                 ) from error
             raise
+    _show_among_models(store, model_id, version)
+    return version
+
+
+def _show_among_models(store: Store, model_id: str, version: ModelVersion) -> None:
+    """Name the version in the experiment's table of models, whose page reads this tag."""
+    place = json.dumps([{"name": version.name, "version": str(version.version)}])
+    store.client.set_logged_model_tags(model_id, {"mlflow.modelVersions": place})
 
 
 def _pack(model: TrainedModel, packed: Path, front: Path, run_id: str, examples: int) -> None:
