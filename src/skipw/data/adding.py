@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from skipw.data.normaliser import Normaliser
 from skipw.data.prepared import Split, full_lengths, save_prepared
 from skipw.errors import ParamsError
-from skipw.data.normaliser import Normaliser
 
 VARIANCE = 1 / 6  # two values of variance 1/12; "solved" is a true MSE below a hundredth of it
 

@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from skipw.data.archives import read_packed
+from skipw.data.normaliser import Normaliser
 from skipw.data.prepared import Split, full_lengths, save_prepared
 from skipw.data.recordings import OVERLAP, draw_recordings, find_recordings, first_recordings
 from skipw.data.sources import require_record
 from skipw.errors import DataFormatError, ParamsError
-from skipw.data.normaliser import Normaliser
 
 log = logging.getLogger(__name__)
 

@@ -16,12 +16,12 @@ from typing import Any, Literal
 import numpy as np
 
 from skipw.data.glove import embed, find_vectors, read_vectors, require_coverage
+from skipw.data.normaliser import Normaliser
 from skipw.data.prepared import Split, save_prepared
 from skipw.data.reviews import Review, draw_stratified, read_reviews
 from skipw.data.sources import require_record
 from skipw.data.tokeniser import tokenise
 from skipw.errors import ParamsError
-from skipw.data.normaliser import Normaliser
 
 __all__ = ["build_vocabulary", "encode", "prepare_imdb", "tokenise"]
 

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from skipw.data.archives import read_packed
+from skipw.data.normaliser import Normaliser
 from skipw.data.prepared import Split, full_lengths, save_prepared
 from skipw.data.sources import require_record
 from skipw.errors import ChecksumError, DataFormatError, ParamsError
-from skipw.data.normaliser import Normaliser
 
 # SHA-256 of the files unpacked, so that it does not matter who packed them, or whether.
 FILES = {

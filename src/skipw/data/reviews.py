@@ -50,16 +50,17 @@ def read_reviews(folder: Path) -> list[Review]:
     raise DataFormatError(f"{folder}: expected {' or '.join((*ARCHIVES, SNIPPETS))}; {REMEDY}")
 
 
-def read_archive(path: Path, per_folder: int = PER_FOLDER) -> list[Review]:
+def read_archive(path: Path, per_folder: int | None = None) -> list[Review]:
     """The labelled reviews inside aclImdb's archive; nothing is unpacked to disk.
 
     Args:
         path: a tar, packed or not, with ``aclImdb/{train,test}/{neg,pos}/<id>_<rating>.txt``.
-        per_folder: reviews that each of the four folders must have.
+        per_folder: reviews that each of the four folders must have; None: the original's 12,500.
     Raises:
         ChecksumError: if the archive is damaged or hostile.
         DataFormatError: if a folder has another number of reviews, or a review is empty or not UTF-8.
     """
+    expected = PER_FOLDER if per_folder is None else per_folder
     found: dict[tuple[str, str, int], Review] = {}
     for name, content in read_members(path, lambda n: MEMBER.fullmatch(n) is not None, max_bytes=MAX_BYTES):
         split, kind, number, _ = MEMBER.fullmatch(name).groups()  # type: ignore[union-attr]
@@ -67,9 +68,9 @@ def read_archive(path: Path, per_folder: int = PER_FOLDER) -> list[Review]:
     for split in ("train", "test"):
         for kind in ("neg", "pos"):
             count = sum(1 for key in found if key[:2] == (split, kind))
-            if count != per_folder:
+            if count != expected:
                 raise DataFormatError(
-                    f"{path}: {split}/{kind} has {count:,} reviews, expected {per_folder:,}; {REMEDY}"
+                    f"{path}: {split}/{kind} has {count:,} reviews, expected {expected:,}; {REMEDY}"
                 )
     return [found[key] for key in sorted(found)]
 
@@ -84,20 +85,20 @@ def _text(path: Path, name: str, content: bytes) -> str:
     return text
 
 
-def read_snippets(path: Path, count: int = SNIPPETS_COUNT) -> list[Review]:
+def read_snippets(path: Path, count: int | None = None) -> list[Review]:
     """The rated snippets, one a line: ``id <tab> mean rating <tab> text``; positive if the rating is above 0.
 
     Their own split is fixed: a fifth of each class is the test split. A rating of exactly 0 is left out.
 
     Args:
         path: the text file.
-        count: lines that it must have.
+        count: lines that it must have; None: the original's 10,605.
     Raises:
         DataFormatError: if there are more or fewer lines, a line has another form or a rating is outside [-4,
             4].
     """
     rated: list[tuple[int, str]] = []
-    lines = read_packed(path, max_bytes=MAX_BYTES).decode("cp1252", errors="replace").rstrip().split("\n")
+    lines = read_packed(path, max_bytes=MAX_BYTES).decode("utf-8", errors="replace").rstrip().split("\n")
     for number, line in enumerate(lines, start=1):
         fields = line.split("\t", 2)
         try:
@@ -110,8 +111,9 @@ def read_snippets(path: Path, count: int = SNIPPETS_COUNT) -> list[Review]:
             raise DataFormatError(f"{path}, line {number}: expected a rating in [-4, 4] and a text; {REMEDY}")
         if rating:
             rated.append((int(rating > 0), text))
-    if len(lines) != count:
-        raise DataFormatError(f"{path}: expected {count:,} lines, got {len(lines):,}; {REMEDY}")
+    expected = SNIPPETS_COUNT if count is None else count
+    if len(lines) != expected:
+        raise DataFormatError(f"{path}: expected {expected:,} lines, got {len(lines):,}; {REMEDY}")
     labels = np.array([label for label, _ in rated])
     if not 0 < labels.sum() < len(labels):
         raise DataFormatError(f"{path}: expected snippets of both signs, got {len(labels)} of one; {REMEDY}")

@@ -95,6 +95,8 @@ def obtain(
         }
         write_json(fresh / RECORD, record)
     shutil.rmtree(partial, ignore_errors=True)
+    if partial.parent.is_dir() and not any(partial.parent.iterdir()):
+        partial.parent.rmdir()
     for part in parts:
         if outcome[part.name]["substitute"]:
             got = outcome[part.name]

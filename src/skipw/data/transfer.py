@@ -21,6 +21,7 @@ import urllib.request
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,8 @@ def open_url(url: str, headers: Mapping[str, str] | None = None) -> Any:
         pair = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
         request.add_unredirected_header("Authorization", "Basic " + b64encode(pair.encode()).decode())
     try:
-        return urllib.request.urlopen(request, timeout=STALL_SECONDS, context=_tls())
+        context = _tls() if parts.scheme == "https" else None
+        return urllib.request.urlopen(request, timeout=STALL_SECONDS, context=context)
     except urllib.error.HTTPError as error:
         error.close()
         raise TransferError(f"HTTP {error.code} {error.reason}", error.code) from error
@@ -115,6 +117,7 @@ def open_url(url: str, headers: Mapping[str, str] | None = None) -> Any:
         raise TransferError(str(getattr(error, "reason", error))) from error
 
 
+@lru_cache(maxsize=1)  # reading the certificates takes a tenth of a second
 def _tls() -> ssl.SSLContext:
     """The system's certificates, plus a bundle that the usual variables name."""
     context = ssl.create_default_context()
