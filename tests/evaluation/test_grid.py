@@ -11,7 +11,7 @@ from skipw.data.prepared import Split
 from skipw.errors import BudgetError, DataFormatError
 from skipw.evaluation.grid import grid_points, grid_rows, operating_points_of, result_rows
 from skipw.evaluation.sequence_results import inputs_per_window, joined, run_sequences
-from skipw.evaluation.subsampling import REPEAT_COLUMNS, periodic_rows, random_rows
+from skipw.evaluation.subsampling import REPEAT_COLUMNS, next_part, periodic_rows, random_rows, some_sequences
 from skipw.evaluation.table import GRID_COLUMNS, grid_table, read_grid, write_table
 from skipw.operating_point import OperatingPoint
 
@@ -181,6 +181,27 @@ def test_random_rows_are_means_of_the_repetitions(split: Split, make_model, make
     assert table["budget"].isna().all()
     assert table["threshold"].isna().all()
     np.testing.assert_allclose(grid_table(again)["value"], table["value"])
+
+
+def test_parts_of_a_split_stand_for_the_whole(split: Split) -> None:
+    inputs = np.arange(40, dtype=np.float32).reshape(40, 1, 1)
+    numbered = Split(inputs, np.arange(40), np.ones(40, dtype=np.int64))
+    parts = [next_part(numbered, 16, number).targets for number in range(5)]
+    assert sorted(np.concatenate(parts)) == sorted([*range(40)] * 2)
+    assert all(len(set(part)) == 16 for part in parts)
+    assert parts[0].tolist() != list(range(16))
+    np.testing.assert_array_equal(some_sequences(numbered, 16).targets, parts[0])
+    assert some_sequences(numbered, 40) is numbered
+    assert some_sequences(numbered, None) is numbered
+
+
+def test_random_rows_of_parts_cover_the_split(split: Split, make_model, make_identity) -> None:
+    model = make_model("random")
+    rows, repeats = random_rows(model, split, make_identity(model), "val", (1.0,), 5, sequences=16)
+    whole, _ = random_rows(model, split, make_identity(model), "val", (1.0,), 1)
+    assert rows[0]["sequences"] == whole[0]["sequences"] == 40
+    assert rows[0]["value"] == pytest.approx(whole[0]["value"])  # five parts of 16 go round 40 twice
+    assert len({row["value"] for row in repeats}) > 1
 
 
 def test_periodic_rows_take_the_share_they_are_told(split: Split, make_model, make_identity) -> None:

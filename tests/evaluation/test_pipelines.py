@@ -127,7 +127,7 @@ def test_grids_have_the_columns_and_hold_the_bound(built) -> None:
     assert len(skipw) == 2 * 5 * 2 * len(measures)
     assert (skipw["max_inputs_in_window"] <= skipw["budget"]).all()
     assert set(grids[f"{dataset}-skipw"]["sequences"]) == {60, 50}
-    assert set(grids[f"{dataset}-random"]["sequences"]) == {30}
+    assert set(grids[f"{dataset}-random"]["sequences"]) == {60, 50}
     assert set(grids[f"{dataset}-periodic"]["model"]) == {"periodic"}
     assert (skipw["data_source"] == ("generated" if dataset == "adding" else "har-simulator")).all()
     repeats = pd.read_csv(data / "evaluation" / dataset / f"{dataset}-random" / "repeats.csv")

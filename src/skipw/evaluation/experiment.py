@@ -9,13 +9,13 @@ from typing import Any
 import pandas as pd
 import torch
 
-from skipw.data.prepared import Split, load_meta, load_split
+from skipw.data.prepared import load_meta, load_split
 from skipw.errors import DataFormatError
 from skipw.evaluation.grid import Identity, grid_points, grid_rows, operating_points_of
 from skipw.evaluation.patterns import ProcessedInputs
 from skipw.evaluation.progress import progress
-from skipw.evaluation.sequence_results import SequenceResults
-from skipw.evaluation.subsampling import REPEAT_COLUMNS, periodic_rows, random_rows
+from skipw.evaluation.sequence_results import SequenceResults, Sequences
+from skipw.evaluation.subsampling import REPEAT_COLUMNS, periodic_rows, random_rows, some_sequences
 from skipw.evaluation.switching import switch_curve, switch_positions
 from skipw.evaluation.table import grid_table
 from skipw.operating_point import OperatingPoint
@@ -63,8 +63,8 @@ def evaluate_experiment(
         )
     identity = Identity.of(description, count_window, experiment=experiment, model=kind)
     splits = {
-        "val": load_split(prepared, "val", how.val_limit),
-        "test": load_split(prepared, "test", how.test_limit),
+        "val": some_sequences(load_split(prepared, "val"), how.val_limit),
+        "test": some_sequences(load_split(prepared, "test"), how.test_limit),
     }
     if kind in ("random", "periodic"):
         return _subsampling(model, splits, identity, how)
@@ -72,27 +72,37 @@ def evaluate_experiment(
 
 
 def _subsampling(
-    model: torch.nn.Module, splits: Mapping[str, Split], identity: Identity, how: Evaluate
+    model: torch.nn.Module, splits: Mapping[str, Sequences], identity: Identity, how: Evaluate
 ) -> dict[str, pd.DataFrame]:
     sampling = how.random
     options: dict[str, Any] = {"batch_size": how.batch_size, "backend": how.backend}
     rates = sampling.rates
+    sizes = [len(split.targets) for split in splits.values()]
     if identity.model == "periodic":
-        with progress(identity.experiment, sum(map(len, splits.values())) * len(rates)) as advance:
+        with progress(identity.experiment, sum(sizes) * len(rates)) as advance:
             rows = [
                 row
                 for name, split in splits.items()
                 for row in periodic_rows(model, split, identity, name, rates, advance=advance, **options)
             ]
         return {"grid": grid_table(rows)}
-    some = {name: _first(split, sampling.sequences) for name, split in splits.items()}
+    sizes = [min(size, sampling.sequences or size) for size in sizes]
     times = getattr(sampling.evaluations, identity.dataset, sampling.evaluations.default)
     means: list[dict[str, Any]] = []
     repeats: list[dict[str, Any]] = []
-    with progress(identity.experiment, sum(map(len, some.values())) * len(rates) * times) as advance:
-        for name, split in some.items():
+    with progress(identity.experiment, sum(sizes) * len(rates) * times) as advance:
+        for name, split in splits.items():
             new, single = random_rows(
-                model, split, identity, name, rates, times, seed=how.seed, advance=advance, **options
+                model,
+                split,
+                identity,
+                name,
+                rates,
+                times,
+                sequences=sampling.sequences,
+                seed=how.seed,
+                advance=advance,
+                **options,
             )
             means += new
             repeats += single
@@ -100,11 +110,13 @@ def _subsampling(
 
 
 def _gated(
-    model: torch.nn.Module, splits: Mapping[str, Split], identity: Identity, how: Evaluate
+    model: torch.nn.Module, splits: Mapping[str, Sequences], identity: Identity, how: Evaluate
 ) -> dict[str, pd.DataFrame]:
     thresholds = {"skipw": how.thresholds.skipw, "thrrnn": how.thresholds.thrrnn}.get(identity.model, ())
     options: dict[str, Any] = {"batch_size": how.batch_size, "backend": how.backend}
-    total = sum(map(len, splits.values())) * len(operating_points_of(identity, thresholds))
+    total = sum(len(split.targets) for split in splits.values()) * len(
+        operating_points_of(identity, thresholds)
+    )
     rows: list[dict[str, Any]] = []
     seen = _Patterns(identity, splits["test"], thresholds)
     with progress(identity.experiment, total) as advance:
@@ -119,7 +131,7 @@ def _gated(
 
 def _switching(
     model: torch.nn.Module,
-    split: Split,
+    split: Sequences,
     identity: Identity,
     thresholds: tuple[float, ...],
     options: Mapping[str, Any],
@@ -128,7 +140,7 @@ def _switching(
     window = identity.count_window
     threshold = _reference(thresholds)
     first, second = OperatingPoint(window, threshold), OperatingPoint(max(1, window // 4), threshold)
-    some = _first(split, SWITCH_SEQUENCES)
+    some = some_sequences(split, SWITCH_SEQUENCES)
     positions = switch_positions(some.inputs.shape[1], SWITCH_POSITIONS)
     with progress(f"{identity.experiment}: switching", len(positions) * len(some.targets)) as advance:
         table = switch_curve(model, some, first, second, positions, window=window, advance=advance, **options)
@@ -138,10 +150,6 @@ def _switching(
         threshold=threshold,
         sequences=len(some.targets),
     )
-
-
-def _first(split: Split, limit: int | None) -> Split:
-    return Split(split.inputs[:limit], split.targets[:limit], split.lengths[:limit])
 
 
 def _reference(thresholds: tuple[float, ...]) -> float:
@@ -162,7 +170,7 @@ class _Patterns:
     SkipW: every budget at the reference threshold; ThrRNN: every threshold; SkipRNN: its one point.
     """
 
-    def __init__(self, identity: Identity, split: Split, thresholds: tuple[float, ...]) -> None:
+    def __init__(self, identity: Identity, split: Sequences, thresholds: tuple[float, ...]) -> None:
         self._identity, self._split = identity, split
         self._threshold = _reference(thresholds) if identity.model == "skipw" else None
         self._seen: dict[OperatingPoint, ProcessedInputs] = {}

@@ -18,16 +18,16 @@ def new_figure(
     rows: int = 1,
     columns: int = 1,
     share_y: bool = False,
-    layout: str | None = "constrained",
+    constrained: bool = True,
 ) -> tuple[Figure, list[Axes]]:
     """A figure of so many inches and its axes, row by row; light grid, no box.
 
-    ``layout`` is matplotlib's; with None the caller places the axes.
+    ``constrained``: nothing overlaps; without it the caller places the axes.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as MatplotlibFigure
 
-    figure = MatplotlibFigure(figsize=(width, height), layout=layout)
+    figure = MatplotlibFigure(figsize=(width, height), layout="constrained" if constrained else None)
     FigureCanvasAgg(figure)
     panels = list(figure.subplots(rows, columns, squeeze=False, sharey=share_y).flat)
     for axes in panels:

@@ -49,7 +49,7 @@ def draw_front(
         constant: what the constant predictor reaches on ``split``.
         split: whose values are drawn; the front was chosen on val all the same.
     """
-    figure, (axes,) = new_figure(8.2, 4.9, layout=None)
+    figure, (axes,) = new_figure(8.2, 4.9, constrained=False)
     if repeats is not None and len(repeats):
         _draw_band(axes, repeats, metric, split)
     curves = curves_of(grid, metric)
