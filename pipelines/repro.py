@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
@@ -94,14 +94,12 @@ def stage_graph(file: str) -> dict[str, set[str]]:
     return needs
 
 
-def out_of_date(file: str, needs: dict[str, set[str]]) -> set[str]:
-    """The stages that DVC calls changed and all that follow from them."""
-    changed = set(json.loads(dvc("status", "--json", file))) & set(needs)
-    while True:
-        following = {stage for stage, before in needs.items() if before & changed} - changed
-        if not following:
-            return changed
-        changed |= following
+def with_followers(changed: Collection[str], needs: dict[str, set[str]]) -> set[str]:
+    """The stages that DVC calls changed and all that depend on them."""
+    found = set(changed) & set(needs)
+    while following := {stage for stage, before in needs.items() if before & found} - found:
+        found |= following
+    return found
 
 
 def stage_of(address: str) -> tuple[str, str]:
@@ -220,6 +218,8 @@ class Runner:
                 if match := re.match(r"Running stage '(.+)':", text):
                     lane.stage, text = match.group(1), ""
                     self.say(f"{lane.stage} ...")
+                if text.startswith("SUBSTITUTE"):
+                    console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
                 if text and not text.startswith(("> ", "Stage '", "Updating lock", "Use `dvc push`")):
                     lane.line = text
 
@@ -259,7 +259,8 @@ class Runner:
     def say(self, text: str) -> None:
         """A line of the journal, where no live screen shows the same."""
         if not console.is_terminal:
-            console.print(f"[{clock(time.monotonic() - self.begun)}] {text}", markup=False, highlight=False)
+            elapsed = clock(time.monotonic() - self.begun)
+            console.print(f"[{elapsed}] {text}", markup=False, highlight=False, soft_wrap=True)
 
     def seconds_left(self) -> float | None:
         """From the share of the guessed work that is done; None before anything is."""
@@ -288,23 +289,20 @@ class Runner:
 
 def clock(seconds: float) -> str:
     """``75`` -> ``1:15``."""
-    whole = round(seconds)
-    return (
-        f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
-        if whole >= 3600
-        else f"{whole // 60}:{whole % 60:02d}"
-    )
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
 
 
 def reproduce(file: str, lanes: int) -> None:
     """Bring every stage of a dvc.yaml up to date."""
     begun = time.monotonic()
     params = load(Path(file).with_name("params.yaml"))
-    needs = stage_graph(file)
-    todo = out_of_date(file, needs)
-    if not todo:
+    changed = json.loads(dvc("status", "--json", file))
+    if not changed:
         console.print("Everything is up to date.")
         return
+    needs = stage_graph(file)
+    todo = with_followers(changed, needs)
     console.print(f"{len(todo)} of {len(needs)} stages to do, in {lanes} lanes; logs in {LOGS}/")
     Runner(plan(needs, todo, params), lanes).run()
     console.print("What is left, and the check that all is up to date:")
@@ -328,7 +326,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         reproduce(args.file, args.lanes)
     except (ReproError, SkipWError) as error:
-        console.print(str(error), style="red", markup=False, highlight=False)
+        console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         console.print("Stopped. The same command goes on from here.", style="yellow")

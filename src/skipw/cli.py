@@ -191,14 +191,14 @@ def _compare_link(dataset: str, server: str) -> str | None:
 
 
 def _read_front(path: Path, split: str) -> list[dict[str, Any]]:
-    """The rows of one split of front.csv, texts empty instead of missing."""
-    import pandas as pd
+    """The rows of one split of front.csv."""
+    from skipw.evaluation.table import read_grid
 
     if not path.is_file():
         known = sorted(folder.name for folder in path.parents[1].glob("*") if (folder / path.name).is_file())
         there = f"there are fronts of {', '.join(known)}" if known else "no data set has one yet"
         raise DataFormatError(f"{path} does not exist; {there}. `make repro` makes them.")
-    table = pd.read_csv(path, dtype={"alias": str, "budget": "Int64"}).fillna({"alias": ""})
+    table = read_grid(path).fillna({"alias": ""})
     rows = table[table["split"] == split].to_dict("records")
     if not rows:
         raise DataFormatError(f"{path} has no rows of split {split!r}; use test or val.")

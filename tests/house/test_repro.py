@@ -58,9 +58,8 @@ def test_a_job_waits_only_for_what_is_to_do() -> None:
     assert jobs["pareto@adding"].needs == {"evaluate@adding-dense"}
 
 
-def test_all_that_follows_a_change_is_out_of_date(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repro, "dvc", lambda *args: '{"train@adding-dense": [], "elsewhere.dvc": []}')
-    found = repro.out_of_date("dvc.yaml", NEEDS)
+def test_all_that_follows_a_change_is_out_of_date() -> None:
+    found = repro.with_followers({"train@adding-dense": [], "elsewhere.dvc": []}, NEEDS)
     assert found == {
         "train@adding-dense",
         "evaluate@adding-dense",

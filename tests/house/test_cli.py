@@ -1,0 +1,179 @@
+"""The ``skipw`` command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner, Result
+
+from skipw import cli
+from skipw.evaluation.table import grid_table, write_table
+from skipw.data.normaliser import Normaliser
+from skipw.models.saved import save_model
+from skipw.models.task import Architecture
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def skipw(*words: object, text: str | None = None) -> Result:
+    return CliRunner().invoke(cli.app, [str(word) for word in words], input=text)
+
+
+def test_help_does_not_wait_for_heavy_packages() -> None:
+    heavy = {"torch", "numpy", "pandas", "mlflow", "lightning", "rich.live"}
+    code = f"import skipw.cli, sys; print(*({heavy} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT / "src"
+    )
+    assert done.stdout.split() == []
+
+
+def test_help_names_the_commands() -> None:
+    result = skipw("--help")
+    assert result.exit_code == 0
+    for command in ("doctor", "front", "predict"):
+        assert command in result.output
+
+
+def write_front(folder: Path) -> None:
+    row = {
+        "dataset": "mnist",
+        "data_source": "mirror",
+        "metric": "accuracy",
+        "window": 7,
+        "threshold": 0.5,
+        "sequences": 10,
+    }
+    rows = [
+        {
+            **row,
+            "experiment": "mnist-skipw",
+            "budget": 3,
+            "split": "test",
+            "value": 0.91,
+            "inputs_processed": 0.25,
+        },
+        {
+            **row,
+            "experiment": "mnist-skipw",
+            "budget": 3,
+            "split": "val",
+            "value": 0.92,
+            "inputs_processed": 0.26,
+        },
+        {
+            **row,
+            "experiment": "mnist-dense",
+            "threshold": None,
+            "split": "test",
+            "value": 0.97,
+            "inputs_processed": 1.0,
+        },
+    ]
+    table: pd.DataFrame = grid_table(rows)
+    table["alias"] = ["knee;cheapest", "knee;cheapest", "most-accurate"]
+    write_table(table, folder / "front.csv")
+
+
+def test_front_shows_the_points_cheapest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pareto" / "mnist").mkdir(parents=True)
+    write_front(tmp_path / "pareto" / "mnist")
+    monkeypatch.setattr(cli, "_compare_link", lambda dataset, server: f"{server}/#/compare")
+    monkeypatch.setenv("COLUMNS", "120")
+    result = skipw("front", "mnist", "--data", tmp_path)
+    assert result.exit_code == 0, result.output
+    first, second = (line for line in result.output.splitlines() if "mnist-" in line)
+    assert [word in first for word in ("mnist-skipw", "3", "25.0%", "91.0%", "knee, cheapest")] == [True] * 5
+    assert [word in second for word in ("mnist-dense", "97.0%", "most-accurate", "nan")] == [True] * 3 + [
+        False
+    ]
+    assert "http://127.0.0.1:5000/#/compare" in result.output
+
+
+def test_front_without_results_says_what_to_do(tmp_path: Path) -> None:
+    result = skipw("front", "har", "--data", tmp_path)
+    assert result.exit_code == 1
+    assert "make repro" in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A saved model over two numbers an input."""
+    architecture = Architecture("skipw", 2, 3, "classification", hidden_size=5, window=4)
+    description = {
+        "task": "classification",
+        "classes": ["a", "b", "c"],
+        "normaliser": Normaliser("none", 2).to_json(),
+        "vocabulary": None,
+    }
+    save_model(tmp_path / "model", architecture.build(), description)
+    return tmp_path / "model"
+
+
+SEQUENCE = [[0.1, 0.2], [0.3, 0.4], [0.5, 0.6], [0.7, 0.8]]
+CSV = "x,y\n" + "\n".join(f"{a},{b}" for a, b in SEQUENCE)
+
+
+def answers(result: Result) -> list[dict]:
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_json_csv_and_standard_input_are_the_same(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text(json.dumps(SEQUENCE))
+    (tmp_path / "two.json").write_text(json.dumps([SEQUENCE, SEQUENCE[:3]]))
+    (tmp_path / "one.csv").write_text(CSV)
+    (one,) = answers(skipw("predict", model, tmp_path / "one.json"))
+    first, second = answers(skipw("predict", model, tmp_path / "two.json"))
+    assert one["prediction"] in ("a", "b", "c")
+    assert len(one["scores"]) == 3
+    assert first["scores"] == pytest.approx(one["scores"], rel=1e-5)
+    assert second["scores"] != one["scores"]
+    for text in (json.dumps(SEQUENCE), json.dumps({"sequence": SEQUENCE}), CSV):
+        assert answers(skipw("predict", model, "-", text=text)) == [one]
+    assert answers(skipw("predict", model, tmp_path / "one.csv")) == [one]
+
+
+def test_the_operating_point_is_obeyed(model: Path) -> None:
+    (none,) = answers(skipw("predict", model, "-", "--budget", 0, text=CSV))
+    (all_,) = answers(skipw("predict", model, "-", "--threshold", 0, text=CSV))
+    assert (none["inputs_processed"], all_["inputs_processed"]) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is empty"),
+        ("[[1, 2], [3", "is not JSON"),
+        ("1,2\n3,x\n5,6", "line 2"),
+        ("[[1, 2], [3, 4, 5]]", "same width"),
+        ("{}", "expected a sequence"),
+    ],
+)
+def test_bad_input_is_a_message(model: Path, text: str, words: str) -> None:
+    result = skipw("predict", model, "-", text=text)
+    assert result.exit_code == 1
+    assert words in result.output
+
+
+def test_a_budget_beyond_the_window_is_a_message(model: Path) -> None:
+    result = skipw("predict", model, "-", "--budget", 5, text=CSV)
+    assert result.exit_code == 1
+    assert "window" in result.output
+
+
+def test_doctor_names_versions_backends_and_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        cli, "_places", lambda dataset: [(dataset, "the moon", "no: too far"), ("x", "y", "yes")]
+    )
+    monkeypatch.setenv("COLUMNS", "120")
+    result = skipw("doctor", "--data", tmp_path)
+    assert result.exit_code == 0, result.output
+    for word in ("torch", "reference", "compact", "CPU", "mnist", "the moon", "too far", "nothing yet"):
+        assert word in result.output
