@@ -29,8 +29,10 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except SkipWError as error:
             problem = str(error)
-        except ImportError as error:
-            problem = f"{error}. Install the missing part: pip install 'skipw[all]'."
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("skipw"):
+                raise
+            problem = f"{error}; install the missing part: pip install 'skipw[all]'."
         typer.secho(f"skipw: {problem}", fg="red", err=True)
         raise typer.Exit(1)
 

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from skipw import cli
-from skipw.evaluation.table import grid_table, write_table
 from skipw.data.normaliser import Normaliser
+from skipw.evaluation.table import grid_table, write_table
 from skipw.models.saved import save_model
 from skipw.models.task import Architecture
 
