@@ -55,12 +55,10 @@ def non_dominated(cost: ArrayLike, gain: ArrayLike) -> NDArray[np.int64]:
 
 
 def knee(cost: ArrayLike, gain: ArrayLike) -> int:
-    """Index of the point of a front that lies farthest beyond the chord of the normalised front.
+    """Index of the point of a front that lies farthest from the chord of the normalised front.
 
-    Costs and gains are scaled to [0, 1] over the front; the chord joins its cheapest and its most accurate
-    point. The
-    distance counts on the side of better points: where a front sags below its chord, the sag is not a knee.
-    If no point lies beyond the chord, the most accurate end is returned.
+    Costs and gains are scaled to [0, 1] over the front; the chord joins its cheapest and its most accurate point.
+    Where all points lie on the chord, the most accurate end is returned.
 
     Args:
         cost: Float[m] of a front, m >= 1.
@@ -77,9 +75,9 @@ def knee(cost: ArrayLike, gain: ArrayLike) -> int:
     width, height = np.ptp(costs), np.ptp(gains)
     if width == 0 or height == 0:
         return end
-    beyond = (gains - gains.min()) / height - (costs - costs.min()) / width
-    farthest = int(np.argmax(beyond))
-    return farthest if beyond[farthest] > 1e-12 else end
+    distance = np.abs((gains - gains.min()) / height - (costs - costs.min()) / width)
+    farthest = int(np.argmax(distance))
+    return farthest if distance[farthest] > 1e-12 else end
 
 
 def aliases(cost: ArrayLike, gain: ArrayLike) -> dict[str, int]:
