@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+import skipw
 from skipw.errors import DataFormatError, SkipWError
 
 
@@ -65,7 +66,8 @@ def doctor(data: Data = Path("data")) -> None:
     console = Console()
     versions = Table("Package", "Version", title="Installed", title_justify="left")
     versions.add_row("Python", platform.python_version())
-    for name in ("skipw", *PACKAGES):
+    versions.add_row("skipw", skipw.__version__)
+    for name in PACKAGES:
         versions.add_row(name, _version(name))
     console.print(versions)
 
