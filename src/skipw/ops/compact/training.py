@@ -25,10 +25,18 @@ __all__ = ["run", "serves"]
 
 
 def serves(call: Call) -> bool:
-    """Whether every layer is exactly torch's GRUCell, or every layer its LSTMCell, with biases."""
-    return any(
-        all(type(cell) is kind and cell.bias for cell in call.cells) for kind in (nn.GRUCell, nn.LSTMCell)
-    )
+    """Whether every layer is exactly torch's GRUCell, or every layer its LSTMCell, with biases.
+
+    A cell with hooks (pruning makes its weights in one) has to be called itself, and so under autocast.
+    """
+    if torch.is_autocast_enabled(call.x.device.type):
+        return False
+    return any(all(_is_plain(cell, kind) for cell in call.cells) for kind in (nn.GRUCell, nn.LSTMCell))
+
+
+def _is_plain(cell: nn.Module, kind: type[nn.Module]) -> bool:
+    hooks = cell._forward_pre_hooks or cell._forward_hooks or cell._backward_hooks or cell._backward_pre_hooks
+    return type(cell) is kind and bool(cell.bias) and not hooks
 
 
 def run(call: Call) -> Result:
