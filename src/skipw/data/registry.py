@@ -31,14 +31,20 @@ def npm_pack(package: str, version: str, partial: Path) -> Path:
     Raises:
         TransferError: if npm is not there, its registry does not answer, or it has no such package.
     """
-    npm = shutil.which("npm")
-    if npm is None:
-        raise TransferError("npm is not installed")
-    check_reachable(_run([npm, "config", "get", "registry"], QUESTION_SECONDS).splitlines()[-1].strip())
+    npm = check_npm()
     folder = _empty_folder(partial / f"npm-{package}")
     options = ["--ignore-scripts", "--silent", "--fetch-retries=1", "--fetch-timeout=60000"]
     _run([npm, "pack", f"{package}@{version}", *options, f"--pack-destination={folder}"], CLIENT_SECONDS)
     return _only_file(folder, "*.tgz")
+
+
+def check_npm() -> str:
+    """Where npm is; raises TransferError if it is not there or its registry does not answer."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise TransferError("npm is not installed")
+    check_reachable(_run([npm, "config", "get", "registry"], QUESTION_SECONDS).splitlines()[-1].strip())
+    return npm
 
 
 def pip_wheel(package: str, version: str, partial: Path) -> Path:
@@ -47,12 +53,28 @@ def pip_wheel(package: str, version: str, partial: Path) -> Path:
     Raises:
         TransferError: if pip is not there, its index does not answer, or it has no such wheel.
     """
-    pip = _pip()
-    _check_any_reachable([url for url in pip_index_urls() if url.startswith("http")])
+    pip = check_pip()
     folder = _empty_folder(partial / f"pip-{package}")
     options = ["--no-deps", "--only-binary=:all:", "--retries=1", "--quiet", "--disable-pip-version-check"]
     _run([*pip, "download", f"{package}=={version}", *options, f"--dest={folder}"], CLIENT_SECONDS)
     return _only_file(folder, "*.whl")
+
+
+def check_pip() -> list[str]:
+    """How to start pip; raises TransferError if it is not there or none of its indexes answers."""
+    pip = _pip()
+    reasons = []
+    for url in pip_index_urls():
+        if not url.startswith("http"):
+            continue
+        try:
+            check_reachable(url)
+            return pip
+        except TransferError as error:
+            reasons.append(str(error))
+    if reasons:
+        raise TransferError("; ".join(reasons))
+    return pip
 
 
 def pip_source_archive(package: str, version: str, partial: Path) -> Path:
@@ -116,18 +138,6 @@ def _pip() -> list[str]:
         if path is not None:
             return [path]
     raise TransferError("pip is not installed (python -m ensurepip)")
-
-
-def _check_any_reachable(urls: list[str]) -> None:
-    reasons = []
-    for url in urls:
-        try:
-            check_reachable(url)
-            return
-        except TransferError as error:
-            reasons.append(str(error))
-    if urls:
-        raise TransferError("; ".join(reasons))
 
 
 def _run(command: list[str], seconds: float) -> str:

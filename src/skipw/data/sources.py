@@ -27,6 +27,10 @@ RECORD = "source.json"
 Announce = Callable[[str], None]
 
 
+def _always() -> None:
+    """For places that need nobody's answer."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One place that a part may come from.
@@ -38,6 +42,7 @@ class Candidate:
         name: what a person calls the place, for messages.
         fetch: ``fetch(into, partial)`` puts the part's files into the folder ``into``, checks them and
             returns facts to record; ``partial`` keeps unfinished downloads between calls.
+        check: raises a TransferError if the place would not answer now; costs little.
         title: the data's own name, if another than the part's.
         substitute: True if it is not the data that was asked for; it is announced, and replaced when better
             comes.
@@ -48,6 +53,7 @@ class Candidate:
     data_source: str
     name: str
     fetch: Callable[[Path, Path], dict[str, Any]]
+    check: Callable[[], object] = _always
     title: str | None = None
     substitute: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
