@@ -113,6 +113,7 @@ def test_prepared_images_are_those_of_the_files(mnist_mirror: Path, tmp_path: Pa
     assert got.keys() == expected.keys()
     assert all(got[key] == expected[key] for key in got)
     assert splits[0].inputs.max() <= 1.0
+    assert sorted(load_split(out, "test").targets.tolist()) == sorted([*range(10)] * 2)
 
 
 def test_limits_and_impossible_val_sizes(mnist_mirror: Path, tmp_path: Path) -> None:
