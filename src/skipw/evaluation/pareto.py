@@ -57,8 +57,8 @@ def non_dominated(cost: ArrayLike, gain: ArrayLike) -> NDArray[np.int64]:
 def knee(cost: ArrayLike, gain: ArrayLike) -> int:
     """Index of the point of a front that lies farthest from the chord of the normalised front.
 
-    Costs and gains are scaled to [0, 1] over the front; the chord joins its cheapest and its most accurate point.
-    Where all points lie on the chord, the most accurate end is returned.
+    Costs and gains are scaled to [0, 1] over the front; the chord joins its cheapest and its most accurate
+    point. Where all points lie on the chord, the most accurate end is returned.
 
     Args:
         cost: Float[m] of a front, m >= 1.
