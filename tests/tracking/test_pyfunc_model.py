@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import pandas as pd
 import pytest
 from mlflow.pyfunc.scoring_server import _parse_json_data
 
-from skipw.errors import BudgetError, ShapeError
+import skipw.tracking.predictor
+from skipw.errors import BudgetError, ParamsError, ShapeError
 from skipw.models.saved import load_model, save_model
 from skipw.tracking.examples import input_example
 from skipw.tracking.front_models import TrainedModel, read_models
-from skipw.tracking.pyfunc_model import SkipWPythonModel, class_labels, schemas
+from skipw.tracking.predictor import class_labels, load_predictor
+from skipw.tracking.pyfunc_model import SkipWPythonModel, schemas
 from skipw.tracking.versions import _pack
 from tests.tracking.small_pipeline import RATES
 
@@ -166,7 +169,7 @@ def test_models_without_a_budget_say_so(finished: Path) -> None:
         threshold.predict(None, frame, {"budget": 2})
     assert len(threshold.predict(None, frame, {"threshold": 0.9})) == 1
     dense = served(models / "adding-dense", model="dense")
-    with pytest.raises(BudgetError, match="always processes every input"):
+    with pytest.raises(BudgetError, match="processes every input"):
         dense.predict(None, frame, {"threshold": 0.5})
     assert dense.predict(None, frame)["inputs_processed"].tolist() == [1.0]
 
@@ -181,6 +184,30 @@ def test_sampling_baselines_run_at_their_recorded_rate(finished: Path) -> None:
     pd.testing.assert_frame_equal(first, second)
     assert first["inputs_processed"].between(0.1, 0.4).all()
     assert not np.allclose(np.stack(first["scores"]), np.stack(periodic["scores"]))
+
+
+def test_a_folder_is_enough_to_predict(finished: Path) -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from skipw.tracking.predictor import load_predictor;"
+        "p = load_predictor(sys.argv[1]);"
+        "print(p.predict([[[0.5, 1.0]] * 10], {'budget': 2, 'threshold': 0.0}).inputs_processed[0]);"
+        "assert 'mlflow' not in sys.modules"
+    )
+    folder = finished / "models" / "adding" / "adding-skipw"
+    environment = {**os.environ, "PYTHONPATH": str(Path(skipw.tracking.predictor.__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert (done.stdout.strip(), done.returncode) == ("0.4", 0), done.stderr
+    with pytest.raises(ParamsError, match="got rate"):
+        load_predictor(str(folder)).predict([ROWS], {"rate": 0.5})
 
 
 def test_rates_are_those_of_the_evaluation(finished: Path) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from skipw.errors import ChecksumError, DataFormatError
+from skipw.errors import ChecksumError, DataFormatError, DataUnavailableError
 from skipw.tracking import versions
+from skipw.tracking.links import compare_link
+from skipw.tracking.predictor import load_predictor
 from skipw.tracking.registry import Registration, register_front
 from skipw.tracking.store import Store, connect
 from skipw.tracking.versions import RegistrationError, logged_model_id
@@ -71,13 +73,18 @@ def test_registering_fills_everything_and_twice_adds_nothing(mlruns: Path, data:
     assert (float(tags["inputs_processed"]), float(tags["mse"])) == (0.5, pytest.approx(0.0011))
     assert len(tags["checkpoint_sha256"]) == 64
     assert by_experiment["adding-periodic"][1]["rate"] == "0.2"
-    assert "| `knee` |" in first["text"]
+    assert "| `knee`&emsp; |" in first["text"]
 
     runs = {tags["experiment"]: (tags, metrics) for tags, metrics, _ in first["runs"].values()}
     assert set(runs) == set(GRIDS)
     assert {name for name, (tags, _) in runs.items() if tags["pareto"] == "true"} == ON_FRONT
     assert runs["adding-skipw"][1]["test_mse"] == pytest.approx(0.0011)
     assert runs["adding-thrrnn"][1]["test_inputs_processed"] == 0.5
+
+    link = compare_link("adding", "http://127.0.0.1:1/")
+    assert link is not None
+    assert link.startswith("http://127.0.0.1:1/#/compare-runs?runs=%5B%22")
+    assert compare_link("har") is None
 
     again = register(data)
     assert (again.added, set(again.kept), again.left) == ((), ON_FRONT, ())
@@ -106,6 +113,10 @@ def test_a_version_has_files_metrics_and_a_run(mlruns: Path, data: Path) -> None
         frame = pd.DataFrame({"sequence": [[[0.5, 1.0]] * 10]})
         shares = [model.predict(frame, params={"budget": k, "threshold": 0.0}) for k in (1, 4)]
     assert [share["inputs_processed"][0] for share in shares] == pytest.approx([0.2, 0.8])
+    pulled = load_predictor(f"models:/{NAME}@knee")
+    assert pulled.predict([[[0.5, 1.0]] * 10], {"budget": 2, "threshold": 0.0})["inputs_processed"][0] == 0.4
+    with pytest.raises(DataUnavailableError, match="models:/skipw-adding/99"):
+        load_predictor(f"models:/{NAME}/99")
 
 
 def test_a_version_that_leaves_the_front_loses_pareto_and_alias(mlruns: Path, data: Path) -> None:
@@ -201,7 +212,7 @@ def test_a_failure_leaves_no_half_version(
 
     match place:
         case "try_out":
-            monkeypatch.setattr("skipw.tracking.pyfunc_model.SkipWPythonModel._run", broken)
+            monkeypatch.setattr("skipw.tracking.predictor.Predictor._run", broken)
             monkeypatch.setattr(versions, "input_example", lambda *_: pd.DataFrame({"sequence": [[[0.5]]]}))
         case "upload":
             monkeypatch.setattr("mlflow.tracking.MlflowClient.finalize_logged_model", broken)

@@ -11,6 +11,7 @@ import pytest
 
 from skipw.errors import ParamsError
 from skipw.tracking import store
+from skipw.tracking.links import compare_link
 from skipw.tracking.store import connect, mlruns_folder
 
 SOURCE = Path(store.__file__).resolve().parents[2]
@@ -82,6 +83,13 @@ def test_a_deleted_experiment_comes_back(mlruns: Path) -> None:
     journal.client.delete_experiment(first)
     assert journal.experiment("har") == first
     assert journal.client.get_experiment(first).lifecycle_stage == "active"
+
+
+def test_a_link_creates_no_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("SKIPW_MLRUNS", str(tmp_path / "none"))
+    assert compare_link("adding") is None
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from skipw.errors import ParamsError
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-__all__ = ["Store", "connect", "experiment_name", "git_commit", "mlruns_folder", "quiet"]
+__all__ = ["Store", "connect", "exists", "experiment_name", "git_commit", "mlruns_folder", "quiet"]
 
 log = logging.getLogger(__name__)
 DATABASE_FILE = "mlflow.db"
@@ -115,6 +115,12 @@ def connect() -> Store:
     from mlflow.tracking import MlflowClient
 
     return Store(MlflowClient(tracking_uri=uri, registry_uri=uri), uri, artifacts)
+
+
+def exists() -> bool:
+    """Whether there is a journal to connect to, without creating one."""
+    uri = _address(os.environ.get("MLFLOW_TRACKING_URI", "").strip())
+    return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists()
 
 
 def mlruns_folder() -> Path:

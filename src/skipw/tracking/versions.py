@@ -26,7 +26,15 @@ from skipw.tracking.store import Store, quiet
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-__all__ = ["RegistrationError", "create_version", "front_digest", "is_complete", "refresh_version"]
+__all__ = [
+    "RegistrationError",
+    "create_version",
+    "front_digest",
+    "is_complete",
+    "logged_model_id",
+    "own_import_path",
+    "refresh_version",
+]
 
 log = logging.getLogger(__name__)
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -116,7 +124,7 @@ def _pack(model: TrainedModel, packed: Path, front: Path, run_id: str, examples:
         example = (example, {"budget": model.best.budget, "threshold": model.best.threshold})
     with (
         tempfile.TemporaryDirectory(prefix="skipw-code-") as staged,
-        _own_import_path(),
+        own_import_path(),
         quiet("mlflow.pyfunc"),
     ):
         code = Path(staged) / PACKAGE.name
@@ -175,7 +183,7 @@ def _try_out(packed: Path, model: TrainedModel) -> None:
     example = input_example(model.description, 2)
     points: Sequence[dict[str, Any]] = ({}, {"budget": 1}) if model.kind == "skipw" else ({},)
     try:
-        with _own_import_path():
+        with own_import_path():
             served = mlflow.pyfunc.load_model(str(packed), suppress_warnings=True)
             answers = [served.predict(example, params=point) for point in points]
     except Exception as error:  # whatever a model's code may raise
@@ -293,7 +301,7 @@ def refresh_version(store: Store, version: ModelVersion, model: TrainedModel, fr
 
 
 @contextmanager
-def _own_import_path() -> Iterator[None]:
+def own_import_path() -> Iterator[None]:
     """Loading a version puts its code first in sys.path; take that back."""
     before = list(sys.path)
     try:

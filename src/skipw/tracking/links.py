@@ -1,0 +1,36 @@
+"""Addresses of MLflow's pages."""
+
+from __future__ import annotations
+
+import json
+import os
+from urllib.parse import quote
+
+from skipw.tracking.store import connect, exists, experiment_name
+
+__all__ = ["compare_link"]
+
+
+def compare_link(dataset: str, server: str = "http://127.0.0.1:5000") -> str | None:
+    """The page that compares the runs on a data set's front; None if there are none. Creates nothing.
+
+    Args:
+        dataset: har, mnist, ...
+        server: where ``make ui`` answers; MLFLOW_TRACKING_URI wins if it is a server's address.
+    """
+    if not exists():
+        return None
+    store = connect()
+    experiment = store.client.get_experiment_by_name(experiment_name(dataset))
+    if experiment is None:
+        return None
+    wanted = "tags.pareto = 'true'"
+    runs = store.client.search_runs([experiment.experiment_id], wanted, max_results=50)
+    if not runs:
+        return None
+    address = os.environ.get("MLFLOW_TRACKING_URI", "")
+    base = (address if address.startswith("http") else server).rstrip("/")
+    if len(runs) == 1:  # nothing to compare it with
+        return f"{base}/#/experiments/{experiment.experiment_id}/runs?searchFilter={quote(wanted)}"
+    chosen = quote(json.dumps([run.info.run_id for run in runs], separators=(",", ":")))
+    return f"{base}/#/compare-runs?runs={chosen}&experiments={quote(json.dumps([experiment.experiment_id]))}"
