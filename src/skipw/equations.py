@@ -218,7 +218,7 @@ class _StraightThrough(torch.autograd.Function):
         return mask.to(importance.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
         return None, grad
 
 
@@ -230,7 +230,7 @@ class _CopyOrUpdate(torch.autograd.Function):
         return torch.where(mask, candidate, state)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         mask, candidate, state = ctx.saved_tensors
         update_grad = (grad * (candidate - state)).sum(-1) if ctx.needs_input_grad[0] else None
         zero = torch.zeros((), dtype=grad.dtype, device=grad.device)
@@ -244,5 +244,5 @@ class _ScaleGradient(torch.autograd.Function):
         return value.view_as(value)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return grad * ctx.factor, None

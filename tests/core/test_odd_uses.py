@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.utils.prune
 from torch import Tensor
 
 import skipw
@@ -238,3 +239,33 @@ def test_a_training_step_lowers_the_cost(backend: str) -> None:
         model(x, backend=backend).input_cost.mean().backward()
         optimiser.step()
     assert float(model(x, backend=backend).inputs_processed.mean()) < 0.5 * before
+
+
+@both
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_pruned_cells_are_read_anew_at_each_call(cell: str, backend: str) -> None:
+    """Pruning makes the weight in a hook; a backend that reads it elsewhere reads yesterday's."""
+    model = make("skipw", cell, 2)
+    torch.nn.utils.prune.random_unstructured(model.cells[0], "weight_hh", 0.5)
+    x = torch.randn(2, 13, 3, dtype=torch.float64)
+    model(x, backend=backend)
+    with torch.no_grad():
+        model.cells[0].weight_hh_orig.mul_(-0.5)
+    for call in ({}, {"updates": torch.rand(2, 13) < 0.5}):
+        assert_same(
+            inferred(model, x, backend="reference", **call), inferred(model, x, backend=backend, **call)
+        )
+        assert_same(
+            outcome(model, x, backend="reference", **call), outcome(model, x, backend=backend, **call)
+        )
+
+
+@both
+def test_autocast(backend: str) -> None:
+    model = make("skipw", "gru", dtype=torch.float32)
+    x = torch.randn(2, 13, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = model(x, backend=backend)
+    loss_of(y).backward()
+    assert y.output.dtype == torch.float32
+    assert all(bool(parameter.grad.isfinite().all()) for parameter in model.parameters())

@@ -91,7 +91,7 @@ def _open_window(
         time = gate.time(state.step, state.last_update)
         fresh = equations.window_importance(view, time, gate.weight, gate.bias)
         importance = torch.where(opening.unsqueeze(-1), fresh, importance)
-        if noise is not None:
+        if noise is not None and draw is not None:
             rows = torch.arange(noise.shape[1], device=noise.device)
             drawn = noise[opened.clamp(max=noise.shape[0] - 1), rows]
             draw = torch.where(opening.unsqueeze(-1), drawn, draw)

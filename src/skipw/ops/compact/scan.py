@@ -80,6 +80,7 @@ class Scan:
             return
         column = mask.unsqueeze(-1)
         kept = None if self.unreadable is None else (self.unreadable[t] & ~mask).unsqueeze(-1)
+        candidate: tuple[Tensor, ...] = ()
         for layer in self.layers:
             if layer is not self.layers[0]:
                 projected = torch.addmm(layer.bias_ih, candidate[0], layer.weight_ih.T)

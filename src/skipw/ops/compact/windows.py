@@ -78,7 +78,7 @@ class Windows:
         fresh = equations.window_importance(view, time, self.gate.weight, self.gate.bias)
         column = alive.unsqueeze(-1)
         self.importance = torch.where(column, fresh, self.importance)
-        if self.call.noise is not None:
+        if self.call.noise is not None and self.noise is not None:
             self.noise = torch.where(column, self.call.noise[self.opened], self.noise)
         self.carried = torch.where(alive, 0, self.used(t))
         self.since, self.opened = t, self.opened + 1
