@@ -125,7 +125,7 @@ def prepare_mnist(
 ) -> None:  # fmt: skip
     """Write MNIST's three splits; val is drawn at random from the training images (the standard 5,000).
 
-    Every split is in a random order that the seed fixes (the first half of MNIST's test set is the easier one).
+    Every split is in a random order that the seed fixes: the first half of the test images is the easier one.
 
     Raises:
         ParamsError: if image_size does not divide 28 or val leaves no training images.

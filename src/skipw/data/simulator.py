@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skipw.data.actions import FRAMES_PER_SECOND, Style, perform
-from skipw.data.cameras import CAMERAS, observe
+from skipw.data.cameras import CAMERAS, IMAGE, observe
 from skipw.data.har import ACTIONS, NUM_STEPS
 from skipw.data.progress import track_steps
 from skipw.data.recordings import OVERLAP
@@ -29,6 +29,8 @@ STRIDE = NUM_STEPS - OVERLAP
 SEED = 22
 # Windows of each class in the real set's splits, in the order of ACTIONS.
 WINDOWS = {"train": (2400, 3545, 4724, 4760, 5055, 2141), "test": (676, 783, 1216, 1320, 1313, 443)}
+
+TENTHS = [f"{value / 10:g}" for value in range(10 * max(IMAGE) + 1)]  # every coordinate there is, as text
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,7 @@ def write_data_set(folder: Path, seed: int = SEED, windows: dict[str, tuple[int,
 
 
 def _windows_as_text(frames: npt.NDArray[np.float64], windows: int) -> bytes:
-    lines = [",".join([f"{value:g}" for value in row]) + "\n" for row in frames.tolist()]
+    tenths = np.rint(frames * 10).astype(np.int64).tolist()
+    lines = [",".join([TENTHS[value] for value in row]) + "\n" for row in tenths]
     starts = range(0, STRIDE * windows, STRIDE)
     return "".join(["".join(lines[start : start + NUM_STEPS]) for start in starts]).encode("ascii")
