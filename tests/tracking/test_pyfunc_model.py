@@ -18,9 +18,9 @@ from skipw.errors import BudgetError, ParamsError, ShapeError
 from skipw.models.saved import load_model, save_model
 from skipw.tracking.examples import input_example
 from skipw.tracking.front_models import TrainedModel, read_models
+from skipw.tracking.packing import pack
 from skipw.tracking.predictor import class_labels, load_predictor
 from skipw.tracking.pyfunc_model import SkipWPythonModel, schemas
-from skipw.tracking.versions import _pack
 from tests.tracking.small_pipeline import RATES
 
 
@@ -45,7 +45,7 @@ def trained(data: Path, experiment: str) -> TrainedModel:
 @pytest.fixture(scope="module")
 def packed(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("packed") / "model"
-    _pack(trained(finished, "adding-skipw"), folder, finished / "pareto" / "adding", "0" * 32, 2)
+    pack(trained(finished, "adding-skipw"), folder, finished / "pareto" / "adding", "0" * 32, 2)
     return folder
 
 

@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 
 from skipw.errors import ChecksumError, DataFormatError, DataUnavailableError
-from skipw.tracking import versions
+from skipw.tracking import packing
 from skipw.tracking.links import compare_link
+from skipw.tracking.packing import RegistrationError
 from skipw.tracking.predictor import load_predictor
 from skipw.tracking.registry import Registration, register_front
 from skipw.tracking.store import Store, connect
-from skipw.tracking.versions import RegistrationError, logged_model_id
+from skipw.tracking.versions import logged_model_id
 from tests.tracking.small_pipeline import (
     GRIDS,
     RATES,
@@ -213,7 +214,7 @@ def test_a_failure_leaves_no_half_version(
     match place:
         case "try_out":
             monkeypatch.setattr("skipw.tracking.predictor.Predictor._run", broken)
-            monkeypatch.setattr(versions, "input_example", lambda *_: pd.DataFrame({"sequence": [[[0.5]]]}))
+            monkeypatch.setattr(packing, "input_example", lambda *_: pd.DataFrame({"sequence": [[[0.5]]]}))
         case "upload":
             monkeypatch.setattr("mlflow.tracking.MlflowClient.finalize_logged_model", broken)
         case _:

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from skipw.tracking.run_logger import RunLogger
-from skipw.tracking.runs import RUN_ID_FILE, find_run, log_grid, rebuild_run, training_run
+from skipw.tracking.run_records import find_run, log_grid, rebuild_run
+from skipw.tracking.runs import RUN_ID_FILE, training_run
 from skipw.tracking.store import Store, connect
 
 PARAMS = {"steps": 30, "learning_rate": 1e-3, "cost_schedule": ((0.0, 1.0),), "window": None}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from skipw.errors import DataUnavailableError
+from skipw.tracking.packing import own_import_path
 from skipw.tracking.predictor import Predictor
 from skipw.tracking.store import connect
-from skipw.tracking.versions import own_import_path
 
 __all__ = ["predictor_of"]
 

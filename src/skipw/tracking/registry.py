@@ -11,9 +11,17 @@ from typing import TYPE_CHECKING, Any
 from skipw.data.atomic import replaced_folder, write_json
 from skipw.tracking.cards import experiment_card, model_card, point_text, version_card
 from skipw.tracking.front_models import ALIASES, TrainedModel, read_models
-from skipw.tracking.runs import add_artifacts, find_run, log_dataset, log_grid, log_summary, rebuild_run
+from skipw.tracking.packing import FRONT_FILES, front_digest
+from skipw.tracking.run_records import (
+    add_artifacts,
+    find_run,
+    log_dataset,
+    log_grid,
+    log_summary,
+    rebuild_run,
+)
 from skipw.tracking.store import Store, connect, experiment_name
-from skipw.tracking.versions import FRONT_FILES, create_version, front_digest, is_complete, refresh_version
+from skipw.tracking.versions import create_version, is_complete, refresh_version
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -1,52 +1,35 @@
-"""One version of a registered model: packed, tried out, uploaded and registered, or nothing at all."""
+"""One version of a registered model: uploaded and registered as a whole, or not at all."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import json
 import logging
 import shutil
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
-import numpy as np
-
-from skipw.errors import SkipWError
-from skipw.tracking.examples import input_example
 from skipw.tracking.front_models import TrainedModel
-from skipw.tracking.store import Store, quiet
+from skipw.tracking.packing import (
+    FRONT_FILES,
+    POINTS_FILE,
+    RegistrationError,
+    own_point,
+    pack,
+    try_out,
+    write_points,
+)
+from skipw.tracking.store import Store
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-__all__ = [
-    "RegistrationError",
-    "create_version",
-    "front_digest",
-    "is_complete",
-    "logged_model_id",
-    "own_import_path",
-    "refresh_version",
-]
+__all__ = ["create_version", "is_complete", "logged_model_id", "refresh_version"]
 
 log = logging.getLogger(__name__)
-PACKAGE = Path(__file__).resolve().parents[1]
-PYFUNC_FILE = Path(__file__).with_name("pyfunc_model.py")
-NOT_SHIPPED = ("__pycache__", "*.pyc", "*.so", ".*")
-REQUIREMENTS = ("mlflow", "torch", "numpy", "pandas", "safetensors")
-POINTS_FILE = "operating_points.csv"
-FRONT_FILES = ("front.html", "front.png")
-
-
-class RegistrationError(SkipWError, RuntimeError):
-    """A model could not be registered; nothing of it stays behind."""
 
 
 def create_version(
@@ -77,8 +60,8 @@ def create_version(
 
     with tempfile.TemporaryDirectory(prefix="skipw-version-") as scratch:
         packed = Path(scratch) / "model"
-        _pack(model, packed, front, run_id, examples)
-        _try_out(packed, model)
+        pack(model, packed, front, run_id, examples)
+        try_out(packed, model)
         model_id, new = None, False
         try:
             logged = store.client.create_logged_model(
@@ -109,88 +92,6 @@ def _show_among_models(store: Store, model_id: str, version: ModelVersion) -> No
     """Name the version in the experiment's table of models, whose page reads this tag."""
     place = json.dumps([{"name": version.name, "version": str(version.version)}])
     store.client.set_logged_model_tags(model_id, {"mlflow.modelVersions": place})
-
-
-def _pack(model: TrainedModel, packed: Path, front: Path, run_id: str, examples: int) -> None:
-    """Write the version's folder: MLmodel, the code, the weights, the operating points, the front."""
-    import mlflow.pyfunc
-    from mlflow.models import Model, ModelSignature
-
-    from skipw.tracking.pyfunc_model import params_schema, schemas
-
-    inputs, outputs = schemas(model.description)
-    example: Any = input_example(model.description, examples)
-    if model.kind == "skipw":
-        example = (example, {"budget": model.best.budget, "threshold": model.best.threshold})
-    with (
-        tempfile.TemporaryDirectory(prefix="skipw-code-") as staged,
-        own_import_path(),
-        quiet("mlflow.pyfunc"),
-    ):
-        code = Path(staged) / PACKAGE.name
-        shutil.copytree(PACKAGE, code, ignore=shutil.ignore_patterns(*NOT_SHIPPED))
-        weights = Path(staged) / "weights"
-        weights.mkdir()
-        for file in ("model.safetensors", "model.json"):
-            shutil.copyfile(model.folder / file, weights / file)
-        mlflow.pyfunc.save_model(
-            packed,
-            python_model=str(PYFUNC_FILE),
-            artifacts={"model": str(weights)},
-            code_paths=[str(code)],
-            signature=ModelSignature(inputs, outputs, params_schema()),
-            input_example=example,
-            pip_requirements=_requirements(),
-            model_config=_config(model),
-            mlflow_model=Model(run_id=run_id),
-        )
-    _write_points(model, packed / POINTS_FILE)
-    for file in FRONT_FILES:
-        if (front / file).exists():
-            shutil.copyfile(front / file, packed / file)
-
-
-def _config(model: TrainedModel) -> dict[str, Any]:
-    """The default operating point, as pyfunc_model.py reads it."""
-    best = model.best
-    return {
-        "model": model.kind,
-        "budget": best.budget,
-        "threshold": best.threshold,
-        "rate": best.rate,
-        "backend": "auto",
-    }
-
-
-def _requirements() -> list[str]:
-    """What a version needs, pinned, without local suffixes such as +cpu."""
-    return [f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in REQUIREMENTS]
-
-
-def _write_points(model: TrainedModel, path: Path) -> None:
-    rows = model.grid[model.grid["metric"] == model.metric]
-    rows.to_csv(path, index=False, lineterminator="\n")
-
-
-def _try_out(packed: Path, model: TrainedModel) -> None:
-    """Load the packed version as a server would and let it answer its example.
-
-    Raises:
-        RegistrationError: if it fails or answers nonsense.
-    """
-    import mlflow.pyfunc
-
-    example = input_example(model.description, 2)
-    points: Sequence[dict[str, Any]] = ({}, {"budget": 1}) if model.kind == "skipw" else ({},)
-    try:
-        with own_import_path():
-            served = mlflow.pyfunc.load_model(str(packed), suppress_warnings=True)
-            answers = [served.predict(example, params=point) for point in points]
-    except Exception as error:  # whatever a model's code may raise
-        raise RegistrationError(f"{model.experiment} was packed but does not answer: {error}") from error
-    for answer in answers:
-        if len(answer) != len(example) or not np.isfinite(np.asarray(answer["scores"].tolist())).all():
-            raise RegistrationError(f"{model.experiment} was packed but answers {answer.to_dict('records')}")
 
 
 def _upload(store: Store, model: TrainedModel, packed: Path, logged: Any, run_id: str) -> None:
@@ -268,16 +169,6 @@ def is_complete(store: Store, version: ModelVersion) -> bool:
     return folder is None or (folder / "MLmodel").exists()
 
 
-def front_digest(model: TrainedModel, front: Path) -> str:
-    """Changes when anything that a version shows of the front changes."""
-    digest = hashlib.sha256(repr((_config(model), model.front)).encode())
-    digest.update(model.grid.to_csv(index=False).encode())
-    for file in FRONT_FILES:
-        if (front / file).exists():
-            digest.update((front / file).read_bytes())
-    return digest.hexdigest()[:16]
-
-
 def refresh_version(store: Store, version: ModelVersion, model: TrainedModel, front: Path) -> None:
     """The same weights, another front: new operating points, page, picture and default point."""
     import mlflow.artifacts
@@ -291,20 +182,10 @@ def refresh_version(store: Store, version: ModelVersion, model: TrainedModel, fr
             artifact_uri=f"{location}/MLmodel", dst_path=scratch, tracking_uri=store.uri
         )
         card = Model.load(str(folder / "MLmodel"))
-        card.flavors["python_function"]["config"] = _config(model)
+        card.flavors["python_function"]["config"] = own_point(model)
         card.save(str(folder / "MLmodel"))
-        _write_points(model, folder / POINTS_FILE)
+        write_points(model, folder / POINTS_FILE)
         for file in (*FRONT_FILES, "MLmodel", POINTS_FILE):
             source = front / file if file in FRONT_FILES else folder / file
             if source.exists():
                 client.log_model_artifact(model_id, str(source))
-
-
-@contextmanager
-def own_import_path() -> Iterator[None]:
-    """Loading a version puts its code first in sys.path; take that back."""
-    before = list(sys.path)
-    try:
-        yield
-    finally:
-        sys.path[:] = before
