@@ -106,7 +106,11 @@ def test_a_host_that_refuses_is_reported_at_once(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_name_lookup_that_hangs_costs_no_more_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer.socket, "create_connection", lambda *_, **__: time.sleep(2))
+    def hang(*_: object, **__: object) -> socket.socket:
+        time.sleep(2)
+        raise OSError("at last")
+
+    monkeypatch.setattr(transfer.socket, "create_connection", hang)
     start = time.monotonic()
     with pytest.raises(TransferError, match=r"did not answer within 0.2 s"):
         check_reachable("http://slow.invalid/", seconds=0.2)
