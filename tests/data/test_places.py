@@ -1,4 +1,4 @@
-"""The places of each real data set: mirrors, official files, folders; and what shows that data is not right."""
+"""The places of each real data set: mirrors, official files, folders; and how wrong data is found out."""
 
 from __future__ import annotations
 
