@@ -203,6 +203,10 @@ def _read_front(path: Path, split: str) -> list[dict[str, Any]]:
         there = f"there are fronts of {', '.join(known)}" if known else "no data set has one yet"
         raise DataFormatError(f"{path} does not exist; {there}. `make repro` makes them.")
     table = read_grid(path).fillna({"alias": ""})
+    if table.empty:
+        raise DataFormatError(
+            f"{path} is empty: no operating point beats the constant predictor; train longer."
+        )
     rows = table[table["split"] == split].to_dict("records")
     if not rows:
         raise DataFormatError(f"{path} has no rows of split {split!r}; use test or val.")

@@ -10,21 +10,22 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = """# The paper's scale: the stages of ../dvc.yaml with paper/params.yaml, outputs under data/paper/.
-# Written from ../dvc.yaml by tests/house/paper_dvc.py; change that file, then run it again.
+# Written from ../dvc.yaml by tests/house/paper_dvc.py; change that file, then run it again. Metrics stand in
+# data/paper/report/metrics.json: dvc metrics show data/paper/report/metrics.json
 
 """
 
 
 def paper_dvc(laptop: str) -> str:
     """The text of paper/dvc.yaml, from that of dvc.yaml."""
-    body, _, tail = laptop[laptop.index("stages:") :].partition("\nmetrics:")
+    body = laptop[laptop.index("stages:") : laptop.index("\nmetrics:")]
     body = re.sub(r"\bdata/(?=[a-z$])", "data/paper/", body)
     options = "--params paper/params.yaml --data data/paper"
     body = re.sub(r"^( *)(cmd: .*)$", rf"\1\2 {options}\n\1wdir: ..", body, flags=re.M)
     body = re.sub(r"params: (\[.*\])$", r"params: [{paper/params.yaml: \1}]", body, flags=re.M)
     # The starting points stand in params.yaml with their folder, and the package is the same for both.
     body = body.replace("src/skipw/data/paper/", "src/skipw/data/")
-    return HEAD + body + "\nmetrics:" + re.sub(r"\bdata/(?=[a-z$])", "../data/paper/", tail)
+    return HEAD + body
 
 
 if __name__ == "__main__":
