@@ -21,13 +21,15 @@ settings.load_profile("project")
 
 
 @pytest.fixture(autouse=True)
-def fixed_seeds() -> None:
-    """The same numbers in every run, in whatever order tests come."""
+def same_start() -> None:
+    """The same random numbers, threads and arithmetic for every test, in whatever order they come."""
     random.seed(0)
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(0)
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
+        torch.set_num_threads(1)
+        torch.set_flush_denormal(False)  # a training in the same process switches it on
 
 
 @pytest.fixture(autouse=True)
