@@ -43,7 +43,7 @@ test: $(STAMP)  ## the tests
 	python -m pytest -n 2 --dist worksteal tests
 
 lint: $(STAMP)  ## ruff, mypy, the import contract
-	ruff check .
+	ruff check --output-format concise .
 	ruff format --check .
 	lint-imports
 	mypy
