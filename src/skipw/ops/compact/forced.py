@@ -59,7 +59,7 @@ def _layers(
 ) -> tuple[Tensor, tuple[LayerState, ...]]:
     """torch's fused layers: the top outputs Float[b, M, N] and every layer's state at its row's end."""
     is_lstm = isinstance(call.cells[0], nn.LSTMCell)
-    fused = torch._VF.lstm if is_lstm else torch._VF.gru
+    fused: Any = torch._VF.lstm if is_lstm else torch._VF.gru
     stacked = tuple(torch.stack(same) for same in zip(*map(parts, layers), strict=True))
     weights = [
         getattr(cell, name)

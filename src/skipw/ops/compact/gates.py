@@ -20,7 +20,6 @@ Grads = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None, Tensor
 class TrainingGate(ABC):
     """What the two loops of ``Scan`` ask of a gate. B rows, N hidden units."""
 
-    needs_candidates = True
     windows: Windows | None = None
 
     def __init__(self, call: Call, updates: Tensor) -> None:
@@ -60,7 +59,7 @@ class TrainingGate(ABC):
         """Take the gradients of the outputs; ``views`` Float[T + 1, B, N] is the gate's view of the states."""
         return
 
-    def step_backward(self, t: int, rows: Tensor | None, d_update: Tensor | None) -> Tensor | None:
+    def step_backward(self, t: int, rows: Tensor | None, d_update: Tensor) -> Tensor | None:
         """Input t: from du_t, Float[B], to the gradient of the processed rows' candidate view, if any."""
         return None
 
@@ -75,28 +74,10 @@ class TrainingGate(ABC):
 
 def make_gate(call: Call, updates: Tensor) -> TrainingGate:
     """The gate of a call; ``updates`` Bool[T, B] is shared with the loop."""
-    if call.gate is None:
-        return ForcedGate(call, updates)
+    assert call.gate is not None  # without a gate, ``forced`` serves the call
     if call.gate.kind is GateKind.WINDOW:
         return WindowGate(call, call.gate, updates)
     return AccumulatingGate(call, call.gate, updates)
-
-
-class ForcedGate(TrainingGate):
-    """The caller decides, or everything is processed."""
-
-    needs_candidates = False
-
-    def begin(self, start: int, end: int, view: Tensor) -> None:
-        given = self.call.updates
-        self.masks = self.alive if given is None else self.alive & given.T
-
-    def outcome(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        empty = self.call.x.new_zeros(0)
-        return self.call.x.new_zeros(self.batch, self.num_steps), empty, empty, empty
-
-    def input_grads(self) -> Grads:
-        return None, None, None, None, None
 
 
 class WindowGate(TrainingGate):
@@ -123,7 +104,8 @@ class WindowGate(TrainingGate):
     def outcome(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         assert self.windows is not None
         empty = self.values.new_zeros(0)
-        return self.values, self.windows.importance.clone(), empty, empty
+        # Copies: what the node returns must not be what it keeps, or the two would keep each other alive.
+        return self.values.clone(), self.windows.importance.clone(), empty, empty
 
     def start_backward(
         self,
@@ -145,9 +127,8 @@ class WindowGate(TrainingGate):
         self.d_bias = torch.zeros_like(self.gate.bias)
         self.pending = self.num_steps
 
-    def step_backward(self, t: int, rows: Tensor | None, d_update: Tensor | None) -> Tensor | None:
-        if d_update is not None:
-            self.d_slots[:, t] += d_update
+    def step_backward(self, t: int, rows: Tensor | None, d_update: Tensor) -> Tensor | None:
+        self.d_slots[:, t] += d_update
         return None
 
     def _collect(self, start: int) -> None:
@@ -243,12 +224,10 @@ class AccumulatingGate(TrainingGate):
         self.slopes = self.probabilities * (1 - self.probabilities)
         self.d_logits = torch.zeros_like(self.values)
 
-    def step_backward(self, t: int, rows: Tensor | None, d_update: Tensor | None) -> Tensor | None:
+    def step_backward(self, t: int, rows: Tensor | None, d_update: Tensor) -> Tensor | None:
         d_accumulated, d_increment = self.d_accumulated, self.d_increment
         p, alive, mask = self.probabilities[t], self.alive[t], self.updates[t]
-        d_gate = d_increment * (p - self.increments[t]) + d_accumulated * (p - self.waited[t])
-        if d_update is not None:
-            d_gate = d_gate + d_update
+        d_gate = d_update + d_increment * (p - self.increments[t]) + d_accumulated * (p - self.waited[t])
         if self.d_updates is not None:
             d_gate = d_gate + self.d_updates[:, t]
         if self.d_values is not None:

@@ -72,12 +72,6 @@ class Scan:
         mask, rows = self.gate.decide(t)
         self.updates[t] = mask
         self.rows.append(rows)
-        nothing = rows is not None and len(rows) == 0
-        if nothing and not self.gate.needs_candidates:
-            for layer in self.layers:
-                for history in layer.history:
-                    history[t + 1] = history[t]
-            return
         column = mask.unsqueeze(-1)
         kept = None if self.unreadable is None else (self.unreadable[t] & ~mask).unsqueeze(-1)
         candidate: tuple[Tensor, ...] = ()
@@ -137,12 +131,10 @@ class Scan:
         for t in range(num_steps - 1, -1, -1):
             if d_output is not None:
                 flows[-1][0] = flows[-1][0] + d_output[:, t]
-            d_update = None
-            if self.gate.needs_candidates:
-                blank = None if unread is None else unread[t]
-                d_update = self.layers[0].inner(t, flows[0], blank)
-                for layer, flow in zip(self.layers[1:], flows[1:], strict=True):
-                    d_update = d_update + layer.inner(t, flow, blank)
+            blank = None if unread is None else unread[t]
+            d_update = self.layers[0].inner(t, flows[0], blank)
+            for layer, flow in zip(self.layers[1:], flows[1:], strict=True):
+                d_update = d_update + layer.inner(t, flow, blank)
             d_view = self.gate.step_backward(t, self.rows[t], d_update)
             start = ends[t - 1] if t else 0
             if ends[t] > start:

@@ -42,6 +42,7 @@ def _is_plain(cell: nn.Module, kind: type[nn.Module]) -> bool:
 def run(call: Call) -> Result:
     """Run a batch whose rows share their offset, with gradients; T >= 1."""
     state, gate = call.state, call.gate
+    assert gate is not None  # without a gate, ``forced`` serves the call
     weights = [
         getattr(cell, name)
         for cell in call.cells
@@ -49,14 +50,13 @@ def run(call: Call) -> Result:
     ]
     layer_parts = [part for layer in state.layers for part in parts(layer)]
     scan = Scan(call, gru if isinstance(call.cells[0], nn.GRUCell) else lstm)
-    gate_inputs = (None, None) if gate is None else (gate.weight, gate.bias)
     carried = (state.importance, state.accumulated, state.increment)
-    answer = _Sequence.apply(scan, call.x, *gate_inputs, *carried, *layer_parts, *weights)
+    answer = _Sequence.apply(scan, call.x, gate.weight, gate.bias, *carried, *layer_parts, *weights)
     output, updates, values, importance, accumulated, increment, *last = answer
     changes = advanced(call, scan.updates, scan.gate.windows)
-    if gate is not None and state.importance is not None:
+    if state.importance is not None:
         changes["importance"] = importance
-    if gate is not None and state.accumulated is not None:
+    if state.accumulated is not None:
         changes |= {"accumulated": accumulated, "increment": increment}
     layers = _as_layers(state.layers, last)
     if call.outputs == "last":
