@@ -6,6 +6,7 @@ import math
 import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from numbers import Real
 
 from skipw.errors import BudgetError
@@ -99,7 +100,7 @@ class Schedule:
             raise BudgetError("a schedule needs at least one pair (0, OperatingPoint).")
         if entries[0][0] != 0:
             raise BudgetError(f"a schedule begins at input 0, got {entries[0][0]}; add a pair (0, point).")
-        if any(later[0] <= earlier[0] for earlier, later in zip(entries, entries[1:], strict=False)):
+        if any(later[0] <= earlier[0] for earlier, later in pairwise(entries)):
             raise BudgetError(f"starts must increase strictly, got {[start for start, _ in entries]}.")
         self._entries = tuple(entries)
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from skipw.data.adding import generate, prepare_adding
-from skipw.data.prepared import Split, load_meta, save_prepared
 from skipw.data.normaliser import Normaliser
+from skipw.data.prepared import Split, load_meta, save_prepared
 from skipw.params import TrainSettings
 
 CLASSES = ["falls", "rises", "stays"]

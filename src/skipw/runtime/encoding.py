@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from skipw.data.normaliser import Normaliser
 from skipw.data.tokeniser import tokenise
 from skipw.errors import DataFormatError, ShapeError
-from skipw.data.normaliser import Normaliser
 from skipw.runtime.weights import Weights
 
 __all__ = ["Encoder", "encoder_of"]

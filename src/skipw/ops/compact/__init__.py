@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from skipw.ops import reference
-from skipw.ops.call import Call, Gate, Result
+from skipw.ops.call import Call, Result
 from skipw.ops.compact import forced, inference, training
 from skipw.ops.state import LayerState, SkipState, like, output_of, parts
 

@@ -120,7 +120,7 @@ class Scan:
         needed: tuple[bool, ...],
     ) -> tuple[Tensor | None, ...]:
         d_output, d_updates, d_values, *d_gate = grads[:6]
-        num_steps, batch = self.updates.shape
+        num_steps = len(self.updates)
         flows = self._last_grads(grads[6:])
         pairs = self.updates.flatten().nonzero().squeeze(1)
         ends = self.updates.sum(1).cumsum(0).tolist()

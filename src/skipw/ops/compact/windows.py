@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -21,7 +23,7 @@ def spans(call: Call) -> list[tuple[int, int]]:
         cuts.update(range(first, num_steps, call.window))
         cuts.update(start for start, _ in call.schedule if start < num_steps)
     marks = sorted(cuts)
-    return list(zip(marks, marks[1:], strict=False))
+    return list(pairwise(marks))
 
 
 class Windows:
