@@ -322,7 +322,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if shutil.which("dvc") is None:
         sys.exit("dvc is not on the PATH; run `make repro`, or activate .venv first.")
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    for sign in (signal.SIGTERM, signal.SIGINT):  # a shell's background job would ignore the latter
+        signal.signal(sign, _as_interrupt)
     try:
         reproduce(args.file, args.lanes)
     except (ReproError, SkipWError) as error:
