@@ -40,7 +40,7 @@ repro: $(STAMP)  ## the whole pipeline, two lanes side by side; `dvc repro` does
 	@python pipelines/repro.py
 
 test: $(STAMP)  ## the tests
-	python -m pytest -n 2 --dist worksteal tests
+	python -m pytest -n 2 --dist worksteal --durations=8 tests
 
 lint: $(STAMP)  ## ruff, mypy, the import contract
 	ruff check --output-format concise .
