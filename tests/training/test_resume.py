@@ -71,6 +71,27 @@ def test_a_killed_training_resumes_and_ends_as_if_nothing_had_happened(
     assert hashes[0] == hashes[1]
 
 
+def test_a_terminated_training_is_no_success_and_resumes(
+    settings: Callable[..., TrainSettings], slopes: Path, tmp_path: Path
+) -> None:
+    chosen = settings("har", steps=40)
+    scratch = tmp_path / "scratch"
+
+    def terminate(row: dict[str, float]) -> bool:
+        if row["step"] == 20:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return False
+
+    with pytest.raises(SystemExit) as stopped:
+        fit(chosen, slopes, tmp_path / "out", scratch=scratch, stop_rule=terminate, progress=False)
+    assert stopped.value.code == 143
+    assert not (tmp_path / "out").exists()
+    assert (scratch_folder(chosen, slopes, scratch=scratch) / "last.ckpt").exists()
+    fit(chosen, slopes, tmp_path / "out", scratch=scratch, progress=False)
+    assert list(pd.read_csv(tmp_path / "out" / "history.csv")["step"]) == [10, 20, 30, 40]
+    assert not any(scratch.iterdir())
+
+
 def test_other_settings_data_or_donors_start_afresh(
     settings: Callable[..., TrainSettings], slopes: Path, words: Path, tmp_path: Path
 ) -> None:

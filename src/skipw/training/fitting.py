@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from skipw.data.atomic import replaced_folder
 from skipw.data.prepared import load_embedding, load_meta, load_vocabulary
@@ -38,6 +39,7 @@ __all__ = ["architecture_of", "fit", "scratch_folder"]
 
 log = logging.getLogger(__name__)
 SCRATCH_VERSION = 1
+TERMINATED = 128 + 15  # what a shell reports of a process that SIGTERM ended
 
 
 def fit(
@@ -71,6 +73,7 @@ def fit(
     Raises:
         DivergedError: if the loss or its gradient is not finite.
         ParamsError: if settings, data and donor don't fit together.
+        SystemExit: with code 143 after SIGTERM; the checkpoint stays.
     """
     meta = load_meta(prepared)
     unfinished = scratch_folder(settings, prepared, scratch=scratch, init_from=init_from)
@@ -204,7 +207,13 @@ def _train(
     last = unfinished / "last.ckpt"
     if last.exists():
         log.info("%s: going on from the checkpoint of a stopped run", settings.experiment)
-    trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+    try:
+        trainer.fit(
+            module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True
+        )
+    except SIGTERMException:  # a SystemExit that says 0: whoever waits would take it for success
+        log.error("%s: terminated; the same command goes on from the last validation", settings.experiment)
+        raise SystemExit(TERMINATED) from None
 
 
 def _eligible(rows: list[dict[str, float]], settings: TrainSettings) -> list[dict[str, float]]:
