@@ -139,10 +139,17 @@ def plan(needs: dict[str, set[str]], todo: set[str], params: Params) -> list[Job
         job.stages.append(address)
         job.needs |= {other for other in needs[address] & todo if home.get(other) is not job}
         job.seconds += guess_seconds(address, params)
-    for job in reversed(list(jobs.values())):
-        followers = [other.rank for other in jobs.values() if other.needs & set(job.stages)]
-        job.rank = job.seconds + max(followers, default=0.0)
+    for job in jobs.values():
+        _rank(job, list(jobs.values()))
     return sorted(jobs.values(), key=lambda job: -job.rank)
+
+
+def _rank(job: Job, jobs: list[Job]) -> float:
+    """Fill in and return the seconds of the longest chain from this job on."""
+    if not job.rank:
+        followers = [other for other in jobs if other.needs & set(job.stages)]
+        job.rank = job.seconds + max((_rank(other, jobs) for other in followers), default=0.0)
+    return job.rank
 
 
 class Runner:

@@ -51,6 +51,16 @@ def test_the_longest_chain_comes_first() -> None:
     assert names[-1] == "pareto@adding"
 
 
+def test_the_order_of_stages_in_the_file_does_not_matter() -> None:
+    def ranks(needs: dict[str, set[str]]) -> dict[str, float]:
+        jobs = repro.plan(needs, set(needs), laptop())
+        return {stage: job.rank for job in jobs for stage in job.stages}
+
+    turned = dict(sorted(NEEDS.items(), key=lambda item: "sparse" not in item[0]))
+    assert next(iter(turned)) == "train@adding-skipw-sparse"
+    assert ranks(turned) == ranks(NEEDS)
+
+
 def test_a_job_waits_only_for_what_is_to_do() -> None:
     todo = {"evaluate@adding-dense", "pareto@adding", "register@adding"}
     jobs = {job.name: job for job in repro.plan(NEEDS, todo, laptop())}
