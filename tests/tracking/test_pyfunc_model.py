@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,10 @@ def packed(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def version(packed: Path) -> Any:
-    return mlflow.pyfunc.load_model(str(packed), suppress_warnings=True)
+def version(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    copy = tmp_path_factory.mktemp("served") / "model"  # loading leaves bytecode beside the code
+    shutil.copytree(packed, copy)
+    return mlflow.pyfunc.load_model(str(copy), suppress_warnings=True)
 
 
 ROWS = [[0.5, 1], [0.25, 0], [1, 1], [0.5, 0], [0.125, 0], [0.75, 1], [0.5, 0]]

@@ -137,9 +137,10 @@ def front_digest(model: TrainedModel, front: Path) -> str:
 
 @contextmanager
 def own_import_path() -> Iterator[None]:
-    """Loading a version puts its code first in sys.path; take that back."""
-    before = list(sys.path)
+    """Loading a version puts its code first in sys.path and caches beside it; take that back, leave nothing."""
+    before, writes = list(sys.path), sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
     try:
         yield
     finally:
-        sys.path[:] = before
+        sys.path[:], sys.dont_write_bytecode = before, writes
