@@ -51,14 +51,14 @@ def packed(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def served(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    copy = tmp_path_factory.mktemp("served") / "model"  # loading leaves bytecode beside the code
+def loaded(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    copy = tmp_path_factory.mktemp("loaded") / "model"  # loading leaves bytecode beside the code
     return Path(shutil.copytree(packed, copy))
 
 
 @pytest.fixture(scope="module")
-def version(served: Path) -> Any:
-    return mlflow.pyfunc.load_model(str(served), suppress_warnings=True)
+def version(loaded: Path) -> Any:
+    return mlflow.pyfunc.load_model(str(loaded), suppress_warnings=True)
 
 
 ROWS = [[0.5, 1], [0.25, 0], [1, 1], [0.5, 0], [0.125, 0], [0.75, 1], [0.5, 0]]
@@ -85,7 +85,7 @@ def test_one_version_serves_every_budget(version: Any, finished: Path) -> None:
     assert (few["inputs_processed"] < many["inputs_processed"]).all()
 
 
-def test_params_left_out_mean_the_best_point_on_the_front(served: Path, version: Any) -> None:
+def test_params_left_out_mean_the_best_point_on_the_front(loaded: Path, version: Any) -> None:
     params = version.metadata.get_params_schema().to_dict()
     assert [(p["name"], p["type"], p["default"]) for p in params] == [
         ("budget", "long", None),
@@ -95,7 +95,7 @@ def test_params_left_out_mean_the_best_point_on_the_front(served: Path, version:
     expected = version.predict(frame, params={"budget": 5, "threshold": 0.5})
     for absent in (None, {}, {"budget": None}, {"budget": None, "threshold": None}):
         pd.testing.assert_frame_equal(version.predict(frame, params=absent), expected)
-    smaller = mlflow.pyfunc.load_model(str(served), suppress_warnings=True, model_config={"budget": 1})
+    smaller = mlflow.pyfunc.load_model(str(loaded), suppress_warnings=True, model_config={"budget": 1})
     pd.testing.assert_frame_equal(smaller.predict(frame), version.predict(frame, params={"budget": 1}))
 
 
