@@ -7,7 +7,9 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 VENV ?= .venv
-SETUP_KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+NATIVE := src/skipw/ops/native
+SETUP_KEY := $(shell cat pyproject.toml constraints.txt setup.py $(NATIVE)/build.py $(wildcard $(NATIVE)/csrc/*) \
+	| cksum | cut -d' ' -f1)
 STAMP := $(VENV)/.set-up-$(SETUP_KEY)
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
@@ -34,6 +36,7 @@ $(STAMP):
 	@test -x $(VENV)/bin/uv || $(VENV)/bin/python -m pip install --quiet -c constraints.txt uv
 	UV_FIND_LINKS="$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-}}" UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-}}" \
 	  VIRTUAL_ENV="$(abspath $(VENV))" $(VENV)/bin/uv pip install --quiet -c constraints.txt -e ".[all]"
+	@$(VENV)/bin/python $(NATIVE)/build.py || true
 	@touch $@
 
 repro: $(STAMP)  ## the whole pipeline, two lanes side by side; `dvc repro` does the same one stage at a time
