@@ -30,21 +30,26 @@ def load_build() -> ModuleType:
 class BuildNative(build_ext):
     """The libraries go into the wheel, or beside the sources for an installation in place."""
 
-    made: tuple[Path, ...] = ()
+    made: tuple[Path, ...] | None = None
 
     def run(self) -> None:
+        if self.made is not None:  # bdist_wheel asks for it, then "build" does
+            return
         tool = load_build()
         folder = HOME if self.inplace else Path(self.build_lib, *HOME.parts[1:])
         outcomes = tool.build(HOME / "csrc", folder / "lib")
         self.made = tuple(outcome.path for outcome in outcomes if outcome.state != "failed")
-        failed = any(outcome.state == "failed" for outcome in outcomes)
+        self.distribution.pure = not self.made
+        failed = [outcome.path for outcome in outcomes if outcome.state == "failed"]
+        for path in failed:
+            path.unlink(missing_ok=True)  # of an earlier build: it would be refused when loaded
         sys.stderr.write(f"skipw: {'warning: ' if failed else ''}{tool.summary(outcomes)}\n")
 
     def get_source_files(self) -> list[str]:
         return []  # they are package data
 
     def get_outputs(self) -> list[str]:
-        return [] if self.inplace else [str(path) for path in self.made]
+        return [] if self.inplace else [str(path) for path in self.made or ()]
 
     def get_output_mapping(self) -> dict[str, str]:
         return {}
@@ -54,20 +59,22 @@ class Wheel(bdist_wheel):
     """Any Python 3 may load the libraries, but only this kind of machine."""
 
     def run(self) -> None:
-        self.run_command("build_ext")
-        self.root_is_pure = not self.get_finalized_command("build_ext").made
+        self.run_command("build_ext")  # first: what comes of it decides where everything else goes
+        self.root_is_pure = self.distribution.pure
         super().run()
 
     def get_tag(self) -> tuple[str, str, str]:
         _, _, machine = super().get_tag()
-        return "py3", "none", "any" if self.root_is_pure else machine
+        return "py3", "none", "any" if self.distribution.pure else machine
 
 
 class Native(Distribution):
     """A package whose build_ext runs although it lists no extension modules."""
 
+    pure = False
+
     def has_ext_modules(self) -> bool:
-        return True
+        return not self.pure
 
 
 setup(distclass=Native, cmdclass={"build_ext": BuildNative, "bdist_wheel": Wheel})
