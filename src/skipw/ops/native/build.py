@@ -201,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=REBUILD, description="Build skipw's native library in place.")
     parser.add_argument("--force", action="store_true", help="compile also what is up to date")
     chosen = parser.parse_args(arguments)
-    outcomes = build(force=chosen.force)
+    outcomes = build(SOURCES, LIBRARIES, force=chosen.force)
     for outcome in outcomes:
         if outcome.message and outcome.message != NO_COMPILER:
             sys.stderr.write(f"{outcome.variant}: {outcome.message}\n")

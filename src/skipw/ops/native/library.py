@@ -77,16 +77,18 @@ def _choose(wish: str) -> ctypes.CDLL:
         raise BackendUnavailableError(
             f"SKIPW_NATIVE_VARIANT must be one of {', '.join(names)}, got {wish!r}."
         )
-    plain = _open(build.library_path("plain"))
+    plain = _open(build.library_path("plain", build.LIBRARIES))
     level = plain.skipw_cpu_level()
     if wish and names.index(wish) > level:
         raise BackendUnavailableError(
             f"SKIPW_NATIVE_VARIANT={wish}: this CPU runs {' and '.join(names[: level + 1])} only; unset the variable."
         )
     chosen = wish or next(
-        name for name in reversed(names[: level + 1]) if name == "plain" or build.library_path(name).is_file()
+        name
+        for name in reversed(names[: level + 1])
+        if name == "plain" or build.library_path(name, build.LIBRARIES).is_file()
     )
-    return plain if chosen == "plain" else _open(build.library_path(chosen))
+    return plain if chosen == "plain" else _open(build.library_path(chosen, build.LIBRARIES))
 
 
 def _open(path: Path) -> ctypes.CDLL:
@@ -106,7 +108,9 @@ def _open(path: Path) -> ctypes.CDLL:
             f"the native library cannot be loaded ({error}); run `{build.REBUILD} --force`."
         ) from error
     if (build.SOURCES / build.ENGINE).is_file() and made_of != build.source_hash(build.SOURCES):
-        raise BackendUnavailableError(f"{path} is older than its sources; run `{build.REBUILD}`.")
+        raise BackendUnavailableError(
+            f"{path} is older than its sources; run `{build.REBUILD}` and start Python again."
+        )
     if version != ABI_VERSION:
         raise BackendUnavailableError(
             f"{path} has interface {version}, this version of skipw needs {ABI_VERSION}; run `{build.REBUILD}`."
