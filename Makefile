@@ -22,7 +22,7 @@ export DO_NOT_TRACK := true
 unexport PYTHONDONTWRITEBYTECODE
 PORT ?= 5000
 
-.PHONY: help setup repro test lint ui paper register clean
+.PHONY: help setup repro test lint bench ui paper register clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,9 @@ lint: $(STAMP)  ## ruff, mypy, the import contract
 	ruff format --check .
 	lint-imports
 	mypy
+
+bench: $(STAMP)  ## speed and memory against torch.nn, after the backends' tests (BENCH="--quick": under a minute)
+	python benchmarks/run.py $(BENCH)
 
 ui: $(STAMP)  ## MLflow's pages on http://127.0.0.1:5000 (PORT=... for another port)
 	@mkdir -p mlruns/artifacts

@@ -14,6 +14,7 @@ import torch
 import skipw
 from skipw.benchmark.scaling import cores
 from skipw.ops.dispatch import available
+from skipw.ops.native import library
 
 __all__ = ["describe_machine", "describe_versions", "slug"]
 
@@ -39,8 +40,14 @@ def describe_versions() -> dict[str, str]:
         "python": platform.python_version(),
         "torch": metadata.version("torch"),
         "skipw": skipw.__version__,
-        "native": available().get("native", "no"),
+        "native": _native(),
     }
+
+
+def _native() -> str:
+    """The variant of the library that is loaded here, or why there is none."""
+    answer = available().get("native", "no")
+    return f"yes, {library.variant()}" if answer.startswith("yes") else answer
 
 
 def slug(cpu: str) -> str:

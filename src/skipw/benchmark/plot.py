@@ -12,7 +12,7 @@ __all__ = ["draw_costs"]
 
 COLOURS = {"har": "#0072B2", "adding": "#D55E00", "smnist": "#009E73", "imdb": "#CC79A7"}
 MARKERS = {"har": "o", "adding": "s", "smnist": "^", "imdb": "D"}
-TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 def draw_costs(results: Results, path: Path) -> None:
@@ -44,7 +44,7 @@ def _draw_panel(axes: Axes, results: Results, phase: str) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     axes.set_title("Training step" if phase == "training" else "Inference", fontsize=10.5, loc="left")
-    lowest = 1.0
+    lowest, highest = 0.05, 1.3
     for workload in WORKLOADS:
         records = [
             record
@@ -63,18 +63,18 @@ def _draw_panel(axes: Axes, results: Results, phase: str) -> None:
             color=COLOURS[workload.name], marker=MARKERS[workload.name], markersize=5.5, linewidth=1.6,
             elinewidth=1, capsize=2.5, label=workload.title, zorder=3,
         )  # fmt: skip
-        lowest = min(lowest, *(spread.median for spread in time))
-    limits = (0.8 * min(0.05, lowest), 1.6)
+        lowest = min(lowest, *(spread.lower for spread in time))
+        highest = max(highest, *(spread.upper for spread in time))
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(0.04, 1.25)
-    axes.set_ylim(*limits)
+    axes.set_ylim(0.8 * lowest, 1.2 * highest)
     axes.plot([0.04, 1.25], [0.04, 1.25], color="#444444", linestyle=":", linewidth=1.2, zorder=1)
     axes.axhline(1.0, color="#444444", linewidth=1, zorder=1)
     note = {"fontsize": 8, "color": "#444444", "path_effects": halo()}
     axes.annotate("the dense layer", (0.042, 1.04), va="bottom", **note)
-    axes.annotate("time = share of inputs", (0.215, 0.215), xytext=(-3, 4), textcoords="offset points",
-                  rotation=0, ha="right", **note)  # fmt: skip
+    axes.annotate("time = share of inputs", (0.36, 0.36), xytext=(5, -4), textcoords="offset points",
+                  va="top", **note)  # fmt: skip
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(FixedLocator(TICKS))
         axis.set_minor_locator(NullLocator())

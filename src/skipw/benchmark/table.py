@@ -49,7 +49,11 @@ def terminal(results: Results) -> Iterator[RenderableType]:
 
     for section in sections(results):
         table = Table(
-            title=section.title, title_justify="left", caption=section.note or None, caption_justify="left"
+            title=section.title,
+            title_justify="left",
+            caption=section.note or None,
+            caption_justify="left",
+            show_header=any(section.columns),
         )
         for i, name in enumerate(section.columns):
             table.add_column(name, justify="left" if i < section.texts else "right", overflow="fold")
