@@ -67,6 +67,7 @@ def measure_grid(
     )
 
 
+@torch.no_grad()
 def random_model(workload: Workload, x: Tensor, share: float, backend: str, *, seed: int) -> SequenceModel:
     """A task model with random weights whose gate, driven by the state, opens about ``share`` of the slots.
 
@@ -88,15 +89,16 @@ def random_model(workload: Workload, x: Tensor, share: float, backend: str, *, s
     rnn = model.rnn
     assert isinstance(rnn, SkipW)
     slots = SPREAD * torch.randn(workload.window)
-    with torch.no_grad():
-        rnn.gate.weight.normal_(0.0, 2 * SPREAD / math.sqrt(workload.hidden_size))
+    rnn.gate.weight.normal_(0.0, 2 * SPREAD / math.sqrt(workload.hidden_size))
     low, high = -8 * SPREAD, 8 * SPREAD
+    nearest = (float("inf"), 0.0)
     for _ in range(10):
         shift = (low + high) / 2
-        with torch.no_grad():
-            rnn.gate.bias.copy_(slots + shift)
+        rnn.gate.bias.copy_(slots + shift)
         got = float(model(x[:ROWS], backend=backend).rnn.inputs_processed.mean())
+        nearest = min(nearest, (abs(got - share), shift))
         low, high = (low, shift) if got > share else (shift, high)
+    rnn.gate.bias.copy_(slots + nearest[1])
     return model
 
 
