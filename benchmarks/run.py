@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON file and the plot")
     parser.add_argument("--data", type=Path, default=ROOT / "data", help="folder of the pipeline's outputs")
     parser.add_argument("--table", type=Path, help="print a JSON file's tables as Markdown, measure nothing")
-    parser.add_argument("--into", type=Path, help="with --table: put them between the marks of this page")
+    parser.add_argument(
+        "--into", type=Path, help="with --table: put them and the plot between the marks of this page"
+    )
     parser.add_argument("--plot", type=Path, help="draw a JSON file's plot beside it, measure nothing")
     return parser
 
@@ -72,17 +75,21 @@ def _show(options: argparse.Namespace) -> int:
     if options.table:
         text = markdown(read_results(options.table))
         if options.into:
-            _put_into(options.into, text)
+            _put_into(options.into, text, options.table.with_suffix(".png"))
         else:
             sys.stdout.write(text)
     return 0
 
 
-def _put_into(page: Path, text: str) -> None:
+def _put_into(page: Path, text: str, plot: Path) -> None:
+    """Replace what stands between the page's marks by the plot, if there is one, and the tables."""
     content = page.read_text(encoding="utf-8")
     if content.count(BEGIN) != 1 or content.count(END) != 1 or content.index(BEGIN) > content.index(END):
         raise DataFormatError(f"{page} needs one line {BEGIN} and, below it, one line {END}; add them.")
     before, after = content.split(BEGIN)[0], content.split(END)[1]
+    if plot.is_file():
+        link = os.path.relpath(plot, page.parent).replace(os.sep, "/")
+        text = f"![Cost against inputs processed]({link})\n\n{text}"
     page.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
 
 

@@ -236,6 +236,10 @@ def test_the_table_of_a_file_goes_into_a_page(
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "obsolete" not in text
     assert text.count("Measured on") == 1
+    assert "r.png" not in text
+    (tmp_path / "r.png").write_bytes(b"")
+    assert run_py.main(["--table", str(file), "--into", str(page)]) == 0
+    assert "](r.png)" in page.read_text()
     page.write_text("no marks")
     assert run_py.main(["--table", str(file), "--into", str(page)]) == 1
     assert run_py.main(["--table", str(tmp_path / "absent.json")]) == 1
