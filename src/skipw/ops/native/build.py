@@ -200,8 +200,9 @@ def _reason(message: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=REBUILD, description="Build skipw's native library in place.")
     parser.add_argument("--force", action="store_true", help="compile also what is up to date")
+    parser.add_argument("--only", choices=variants_here(), action="append", help="this variant, not all")
     chosen = parser.parse_args(arguments)
-    outcomes = build(SOURCES, LIBRARIES, force=chosen.force)
+    outcomes = build(SOURCES, LIBRARIES, variants=chosen.only, force=chosen.force)
     for outcome in outcomes:
         if outcome.message and outcome.message != NO_COMPILER:
             sys.stderr.write(f"{outcome.variant}: {outcome.message}\n")

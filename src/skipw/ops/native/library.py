@@ -63,12 +63,12 @@ def _find(switch: str, wish: str, file: str) -> ctypes.CDLL | str:
     try:
         if switch.lower() in _OFF:
             raise BackendUnavailableError(f"the native library is switched off by SKIPW_NATIVE={switch}.")
-        return _open(Path(file)) if file else _choose(wish)
+        return _checked(Path(file)) if file else _checked(_choose(wish))
     except BackendUnavailableError as error:
         return str(error)
 
 
-def _choose(wish: str) -> ctypes.CDLL:
+def _choose(wish: str) -> Path:
     """The wished variant, or the best one that is there and that this CPU can run."""
     from skipw.ops.native import build
 
@@ -77,8 +77,7 @@ def _choose(wish: str) -> ctypes.CDLL:
         raise BackendUnavailableError(
             f"SKIPW_NATIVE_VARIANT must be one of {', '.join(names)}, got {wish!r}."
         )
-    plain = _open(build.library_path("plain", build.LIBRARIES))
-    level = plain.skipw_cpu_level()
+    level = _open(build.library_path("plain", build.LIBRARIES)).skipw_cpu_level()
     if wish and names.index(wish) > level:
         raise BackendUnavailableError(
             f"SKIPW_NATIVE_VARIANT={wish}: this CPU runs {' and '.join(names[: level + 1])} only; unset the variable."
@@ -88,11 +87,11 @@ def _choose(wish: str) -> ctypes.CDLL:
         for name in reversed(names[: level + 1])
         if name == "plain" or build.library_path(name, build.LIBRARIES).is_file()
     )
-    return plain if chosen == "plain" else _open(build.library_path(chosen, build.LIBRARIES))
+    return build.library_path(chosen, build.LIBRARIES)
 
 
 def _open(path: Path) -> ctypes.CDLL:
-    """Load one file and check that it fits this code and its sources."""
+    """Load one file; it need not be up to date."""
     from skipw.ops.native import build
 
     if not path.is_file():
@@ -101,17 +100,26 @@ def _open(path: Path) -> ctypes.CDLL:
         library = ctypes.CDLL(str(path.resolve()))
         for name in ("skipw_variant", "skipw_source_hash"):
             getattr(library, name).restype = ctypes.c_char_p
-        version, made_of = library.skipw_abi_version(), library.skipw_source_hash().decode()
-        library.skipw_cpu_level.restype = ctypes.c_int
+        for name in ("skipw_abi_version", "skipw_cpu_level"):
+            getattr(library, name).restype = ctypes.c_int
     except (OSError, AttributeError) as error:
         raise BackendUnavailableError(
             f"the native library cannot be loaded ({error}); run `{build.REBUILD} --force`."
         ) from error
-    if (build.SOURCES / build.ENGINE).is_file() and made_of != build.source_hash(build.SOURCES):
+    return library
+
+
+def _checked(path: Path) -> ctypes.CDLL:
+    """Load one file that fits this code and its sources."""
+    from skipw.ops.native import build
+
+    library = _open(path)
+    made_of: bytes = library.skipw_source_hash()
+    if (build.SOURCES / build.ENGINE).is_file() and made_of.decode() != build.source_hash(build.SOURCES):
         raise BackendUnavailableError(
             f"{path} is older than its sources; run `{build.REBUILD}` and start Python again."
         )
-    if version != ABI_VERSION:
+    if (version := library.skipw_abi_version()) != ABI_VERSION:
         raise BackendUnavailableError(
             f"{path} has interface {version}, this version of skipw needs {ABI_VERSION}; run `{build.REBUILD}`."
         )
