@@ -12,7 +12,7 @@ from torch import Tensor
 
 from skipw.errors import ParamsError
 
-__all__ = ["SHARES", "WORKLOADS", "Workload", "by_name", "make_inputs"]
+__all__ = ["SHARES", "WORKLOADS", "Workload", "by_name", "has_real_pixels", "make_inputs"]
 
 SHARES = (1.0, 0.5, 0.15, 0.05)
 VOCABULARY = 20_000
@@ -110,6 +110,11 @@ def make_inputs(workload: Workload, *, seed: int, data: Path | None = None) -> t
             raise ParamsError(
                 f"inputs must be normal, adding, digits or tokens, got {workload.inputs!r} for {workload.name}."
             )
+
+
+def has_real_pixels(workload: Workload, data: Path | None) -> bool:
+    """Whether ``make_inputs`` gives MNIST's own pixels."""
+    return workload.inputs == "digits" and _real_pixels(workload, data) is not None
 
 
 def zipf_tokens(count: int, vocabulary: int, generator: torch.Generator) -> Tensor:
