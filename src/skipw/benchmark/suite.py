@@ -18,7 +18,7 @@ from skipw.benchmark.records import PHASES, Results
 from skipw.benchmark.speed import make_entries, measure_speed
 from skipw.benchmark.targets import judge
 from skipw.benchmark.timing import Rounds
-from skipw.benchmark.workloads import SHARES, WORKLOADS, by_name, make_inputs
+from skipw.benchmark.workloads import SHARES, WORKLOADS, by_name, has_real_pixels, make_inputs
 from skipw.errors import BackendUnavailableError, ParamsError
 from skipw.ops.dispatch import available
 
@@ -162,9 +162,9 @@ def _scaling(plan: Plan, results: Results, data: Path | None, say: Say) -> None:
 def _grid(plan: Plan, results: Results, data: Path | None, say: Say) -> None:
     workload, backend = by_name("smnist"), plan.backends[0]
     x, inputs = make_inputs(workload, seed=SEED, data=data)
-    trained = (
-        None if data is None else grid.trained_model(workload, data / "models" / "mnist" / "mnist-skipw")
-    )
+    trained = None
+    if data is not None and has_real_pixels(workload, data):
+        trained = grid.trained_model(workload, data / "models" / "mnist" / "mnist-skipw")
     for share in plan.grid_shares:
         say(f"grid of {workload.window} budgets at {share:.0%}")
         model = grid.random_model(workload, x, share, backend, seed=SEED)
