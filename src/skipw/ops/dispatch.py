@@ -6,7 +6,7 @@ import enum
 import logging
 
 from skipw.errors import BackendUnavailableError
-from skipw.ops import compact, reference
+from skipw.ops import compact, native, reference
 from skipw.ops.call import Call, Result
 
 __all__ = ["Backend", "available", "run"]
@@ -27,8 +27,10 @@ class Backend(enum.Enum):
 
 def available() -> dict[str, str]:
     """What each backend says of itself here: "yes", or why not."""
+    from skipw.ops.native import library
+
     absent = "not part of this version"
-    return {"reference": "yes", "compact": "yes", "native": absent, "triton": absent}
+    return {"reference": "yes", "compact": "yes", "native": library.why_not() or "yes", "triton": absent}
 
 
 def run(call: Call, backend: str) -> Result:
@@ -47,16 +49,27 @@ def run(call: Call, backend: str) -> Result:
             return reference.run(call)
         case Backend.COMPACT:
             return compact.run(call)
+        case Backend.NATIVE:
+            return native.run(call)
         case Backend.AUTO:
-            _announce("compact")
-            return compact.run(call)
+            return _best(call)
         case _:
             raise BackendUnavailableError(
                 f"backend {backend!r} is {available()[chosen.value]}; use 'compact', 'reference' or 'auto'."
             )
 
 
-def _announce(name: str) -> None:
-    if name not in _announced:
-        _announced.add(name)
-        _log.info("backend auto: %s", name)
+def _best(call: Call) -> Result:
+    """The fastest backend that serves the call; each choice is announced once, with its reason."""
+    reason = native.why_not(call)
+    if reason is None:
+        _announce("native", "")
+        return native.run(call)
+    _announce("compact", f": {reason}")
+    return compact.run(call)
+
+
+def _announce(name: str, reason: str) -> None:
+    if name + reason not in _announced:
+        _announced.add(name + reason)
+        _log.info("backend auto: %s%s", name, reason)

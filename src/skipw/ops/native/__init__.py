@@ -1,0 +1,84 @@
+"""C++ on the CPU: training and inference whose cost follows the inputs processed.
+
+GRU and LSTM, one or several layers, every gate, selector and time feature; float32 and float64. Whole sequences run
+in one call of a small library (``csrc/``, built when the package is installed) that shards the batch over
+``torch.get_num_threads()`` threads.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from skipw.errors import BackendUnavailableError
+from skipw.ops.call import Call, GateKind, Result
+from skipw.ops.native import library
+
+__all__ = ["run", "why_not"]
+
+
+def why_not(call: Call) -> str | None:
+    """None if this backend can run ``call``, else one sentence: the reason and the remedy."""
+    from skipw.ops.compact import training
+
+    if call.x.device.type != "cpu":
+        return f"the native backend runs on the CPU, x is on {call.x.device}."
+    if call.x.dtype not in (torch.float32, torch.float64):
+        return f"the native backend takes float32 and float64, x is {call.x.dtype}."
+    if not training.serves(call):
+        return "the native backend serves plain GRU and LSTM cells with biases, without hooks or autocast."
+    return library.why_not()
+
+
+def run(call: Call) -> Result:
+    """Run a batch of sequences; same arguments and answer as ``reference.run``.
+
+    Raises:
+        BackendUnavailableError: if there is no library here, or the call is none for it; ``why_not`` says it first.
+    """
+    reason = why_not(call)
+    if reason is not None:
+        raise BackendUnavailableError(f"{reason} Use backend='compact' or 'auto'.")
+    if call.x.shape[1] == 0:
+        from skipw.ops import reference
+
+        return reference.run(call)
+    return _run(call)
+
+
+def _run(call: Call) -> Result:
+    from skipw.ops.native.node import Sequence, Tensors
+
+    state, gate = call.state, call.gate
+    inputs = Tensors(call, training=False).inputs
+    training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs)
+    tensors = Tensors(call, training=training)
+    answer = Sequence.apply(tensors, *inputs) if training else tensors.forward(inputs)
+    output, updates, values, importance, accumulated, increment, *last = answer
+    changes: dict[str, object] = dict(tensors.changed)
+    if gate is None:
+        changes = _forced_changes(call, updates)
+    elif gate.kind is GateKind.WINDOW:
+        changes["importance"] = importance
+    else:
+        changes |= {"accumulated": accumulated, "increment": increment}
+    width = len(last) // len(call.cells)
+    layers = tuple(
+        last[k * width] if width == 1 else tuple(last[k * width : (k + 1) * width])
+        for k in range(len(call.cells))
+    )
+    return Result(
+        output=last[-width] if call.outputs == "last" else output,
+        updates=updates,
+        importance=values,
+        state=dataclasses.replace(state, **(changes | {"layers": layers})),  # type: ignore[arg-type]
+    )
+
+
+def _forced_changes(call: Call, updates: Tensor) -> dict[str, object]:
+    """The counters after forced updates, which need no gate."""
+    from skipw.ops.compact.windows import advanced
+
+    return advanced(call, updates.detach().T != 0, None)

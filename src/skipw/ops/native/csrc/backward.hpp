@@ -1,0 +1,181 @@
+// Backward: the rounds in reverse. Products and the cells' derivatives run on processed inputs alone.
+//
+// A skipped input asks for one number only, <ds_t, c - s>, the straight-through gradient of its gate: elementwise work on
+// the recurrent product that the record holds. `Skipped` does that; here the processed inputs are done.
+#pragma once
+
+#include "skipped.hpp"
+
+namespace skipw {
+
+// One thread's share: sums of the weights' gradients over all shards that it works on.
+template <class Cell>
+class Backward {
+ public:
+  using Real = typename Cell::Real;
+
+  Backward(const skipw_call& call, const skipw_gradients& gradients, const Shape<Cell>& shape,
+           const Weights<Cell>& weights, const Table<Real>& table, const GateMemory<Real>& memory, bool scatter)
+      : call_(call),
+        gradients_(gradients),
+        shape_(shape),
+        weights_(weights),
+        table_(table),
+        memory_(memory),
+        tail_(shape.hidden),
+        gates_(call, gradients, shape, weights, memory),
+        skipped_(call, gradients, shape, weights, table, gates_, tail_) {
+    layers_.reserve(static_cast<size_t>(shape.layers));
+    for (int64_t l = 0; l < shape.layers; ++l) layers_.emplace_back(shape, table, l, scatter && l == 0);
+    recurrent_flow_.resize(kShardRows * shape.hp);
+    if (shape.layers > 1) below_.resize(kShardRows * shape.hp);
+    if (gradients.x != nullptr) input_flow_.resize(kShardRows * shape.dp);
+  }
+
+  void run(const Shard<Real>& shard) {
+    begin(shard);
+    for (size_t round = shard.rounds.size() - 1; round-- > 0;)
+      for (int64_t from = shard.rounds[round]; from < shard.rounds[round + 1]; from += kShardRows)
+        events(shard, from, std::min(from + kShardRows, shard.rounds[round + 1]));
+    stretches_.clear();
+    for (int64_t row = shard.first; row < shard.end; ++row) {
+      const Real increment = shape_.accumulating ? memory_.increment[static_cast<size_t>(row)] : Real(0);
+      const int64_t last = shape_.gated() ? memory_.last_update[static_cast<size_t>(row)] : -1;
+      stretches_.push_back({row, cursor(row), 0, shard.start + (row - shard.first) * shape_.record, flow(row),
+                            increment, last});
+    }
+    skipped_.walk(stretches_);
+    end(shard);
+  }
+
+  void add_to(const skipw_gradients& gradients) {
+    for (int64_t l = 0; l < shape_.layers; ++l) layers_[static_cast<size_t>(l)].add_to(gradients.weights + 4 * l);
+    gates_.add_to(static_cast<Real*>(gradients.gate_weight), static_cast<Real*>(gradients.gate_bias));
+  }
+
+ private:
+  Real* flow(int64_t row) { return flows_.data() + (row - first_) * shape_.flow; }
+  int64_t& cursor(int64_t row) { return cursors_[static_cast<size_t>(row - first_)]; }
+
+  // The gradients of the final state.
+  void begin(const Shard<Real>& shard) {
+    first_ = shard.first;
+    const int64_t rows = shard.end - shard.first;
+    clear(flows_, rows * shape_.flow);
+    cursors_.assign(static_cast<size_t>(rows), shape_.steps);
+    for (int64_t part = 0; part < shape_.layers * Cell::kParts; ++part) {
+      const Real* last = static_cast<const Real*>(gradients_.last[part]);
+      for (int64_t i = 0; last != nullptr && i < rows; ++i)
+        std::memcpy(flows_.data() + i * shape_.flow + part * shape_.hp, last + (shard.first + i) * shape_.hidden,
+                    static_cast<size_t>(shape_.hidden) * sizeof(Real));
+    }
+    gates_.begin(shard.first, shard.end);
+  }
+
+  void end(const Shard<Real>& shard) {
+    for (int64_t part = 0; part < shape_.layers * Cell::kParts; ++part)
+      for (int64_t row = shard.first; row < shard.end; ++row)
+        std::memcpy(static_cast<Real*>(gradients_.first[part]) + row * shape_.hidden, flow(row) + part * shape_.hp,
+                    static_cast<size_t>(shape_.hidden) * sizeof(Real));
+    gates_.end(shard.end);
+  }
+
+  // The processed inputs [from, to) of one round, at most kShardRows, and what was skipped after them.
+  void events(const Shard<Real>& shard, int64_t from, int64_t to) {
+    stretches_.clear();
+    for (int64_t e = from; e < to; ++e) {
+      const Event<Real>& event = shard.events[static_cast<size_t>(e)];
+      const int64_t last = shape_.gated() ? memory_.step[static_cast<size_t>(event.row)] + event.step : -1;
+      stretches_.push_back({event.row, cursor(event.row), event.step + 1, event.after, flow(event.row),
+                            event.probability, last});
+    }
+    skipped_.walk(stretches_);
+    const Event<Real>* round = shard.events.data() + from;
+    for (int64_t m = 0; m < to - from; ++m) decide(round[m]);
+    for (int64_t l = shape_.layers - 1; l >= 0; --l) layer(l, round, to - from);
+    for (int64_t m = 0; m < to - from; ++m) cursor(round[m].row) = round[m].step;
+  }
+
+  // du_t of a processed input, and for an accumulating gate what its logit asks of the candidate.
+  void decide(const Event<Real>& event) {
+    Real* running = flow(event.row);
+    skipped_.add_output_gradient(event.row, event.step, running);
+    if (!shape_.gated()) return;
+    Real inner = 0;
+    for (int64_t l = 0; l < shape_.layers; ++l)
+      inner += weighted_difference(running + shape_.flow_at(l), event.after + shape_.at(l),
+                                   event.before + shape_.at(l), Cell::kParts * shape_.hp);
+    if (shape_.windowed) return gates_.add_slot(event.row, event.step, inner);
+    const Real d_logit =
+        gates_.accumulate(event.row, event.step, inner, event.probability, event.increment, true);
+    gates_.add_logit(d_logit, event.after + shape_.view_at(),
+                     running + shape_.flow_at(shape_.layers - 1) + (Cell::kParts - 1) * shape_.hp);
+  }
+
+  void layer(int64_t l, const Event<Real>* round, int64_t count) {
+    LayerGradients<Cell>& sums = layers_[static_cast<size_t>(l)];
+    const auto& w = weights_.layers[static_cast<size_t>(l)];
+    const int64_t first = sums.room(count);
+    for (int64_t m = 0; m < count; ++m) {
+      const Event<Real>& event = round[m];
+      Real* running = flow(event.row) + shape_.flow_at(l);
+      if (l + 1 < shape_.layers) add(running, below_.data() + m * shape_.hp, shape_.hp);
+      derive(l, event, running, sums.row(first + m));
+      const int64_t place = event.row * shape_.steps + event.step;
+      const int32_t token = l == 0 && shape_.inputs == InputMode::kTable ? table_.index(place) : -1;
+      const Real* input = l > 0 ? event.after + shape_.at(l - 1)
+                                : static_cast<const Real*>(call_.x) + place * shape_.input_size;
+      sums.met(first + m, event.before + shape_.at(l), input, token);
+    }
+    const Real* rows = sums.row(first);
+    w.recurrent_back.product(count, rows + Cell::kRecurrentAt * shape_.hp, sums.stride(), recurrent_flow_.data(),
+                             shape_.hp, Start::kZero);
+    for (int64_t m = 0; m < count; ++m)
+      add(flow(round[m].row) + shape_.flow_at(l), recurrent_flow_.data() + m * shape_.hp, shape_.hp);
+    const Real* projected = rows + Cell::kProjectedAt * shape_.hp;
+    if (l > 0)
+      w.projection_back.product(count, projected, sums.stride(), below_.data(), shape_.hp, Start::kZero);
+    else if (gradients_.x != nullptr)
+      input_gradients(round, count, projected, sums.stride());
+  }
+
+  // Through one cell: `running` becomes what goes straight to the state before, `row` the gates' gradients.
+  void derive(int64_t l, const Event<Real>& event, Real* running, Real* row) const {
+    const int64_t place = event.row * shape_.steps + event.step;
+    const Real* gx = nullptr;
+    if (l > 0 || shape_.inputs == InputMode::kRows)
+      gx = event.after + shape_.gx_at(l);
+    else if (shape_.inputs == InputMode::kTable)
+      gx = table_.projected(table_.index(place));
+    const Real* x = static_cast<const Real*>(call_.x) + place * shape_.input_size;
+    with_inputs<Cell>(shape_, weights_, gx, x, [&](const auto& inputs) {
+      Cell::backward(event.before + shape_.at(l), event.after + shape_.at(l), inputs, shape_.hp, tail_, running,
+                     running, row);
+    });
+  }
+
+  void input_gradients(const Event<Real>* round, int64_t count, const Real* projected, int64_t stride) {
+    weights_.layers[0].projection_back.product(count, projected, stride, input_flow_.data(), shape_.dp, Start::kZero);
+    for (int64_t m = 0; m < count; ++m)
+      std::memcpy(static_cast<Real*>(gradients_.x) +
+                      (round[m].row * shape_.steps + round[m].step) * shape_.input_size,
+                  input_flow_.data() + m * shape_.dp, static_cast<size_t>(shape_.input_size) * sizeof(Real));
+  }
+
+  const skipw_call& call_;
+  const skipw_gradients& gradients_;
+  const Shape<Cell>& shape_;
+  const Weights<Cell>& weights_;
+  const Table<Real>& table_;
+  const GateMemory<Real>& memory_;
+  Tail<Real> tail_;
+  GateGradients<Cell> gates_;
+  Skipped<Cell> skipped_;
+  std::vector<LayerGradients<Cell>> layers_;
+  int64_t first_ = 0;
+  Buffer<Real> flows_, recurrent_flow_, below_, input_flow_;
+  std::vector<int64_t> cursors_;
+  std::vector<Stretch<Real>> stretches_;
+};
+
+}  // namespace skipw

@@ -1,0 +1,221 @@
+// Forward: rounds in which every row of a shard does its next processed input.
+//
+// Rows do not wait for one another: a row that skips is already at its next window while another still processes, so
+// that each round's products have as many rows as there are rows left.
+#pragma once
+
+#include "chooser.hpp"
+#include "tape.hpp"
+
+namespace skipw {
+
+template <class Cell>
+class Forward {
+ public:
+  using Real = typename Cell::Real;
+
+  Forward(const skipw_call& call, const Shape<Cell>& shape, const Weights<Cell>& weights, const Table<Real>& table,
+          Shard<Real>& shard)
+      : call_(call),
+        shape_(shape),
+        weights_(weights),
+        table_(table),
+        shard_(shard),
+        chooser_(call, shape),
+        tail_(shape.hidden),
+        rows_(shard.end - shard.first) {}
+
+  void run() {
+    begin();
+    while (true) {
+      find_events();
+      if (events_.empty()) break;
+      round();
+    }
+    end();
+  }
+
+ private:
+  struct Row {
+    Cursor cursor;
+    Real* record;
+    int64_t filled = 0;  // outputs written so far
+  };
+
+  // The records before the first input: the state that came in, and its recurrent products.
+  void begin() {
+    homes_ = static_cast<Real*>(shard_.arena.take(static_cast<size_t>(rows_ * shape_.record) * sizeof(Real)));
+    shard_.start = homes_;
+    active_.resize(static_cast<size_t>(rows_));
+    for (int64_t i = 0; i < rows_; ++i) {
+      Row& row = active_[static_cast<size_t>(i)];
+      row.cursor = chooser_.start(shard_.first + i);
+      row.record = homes_ + i * shape_.record;
+      for (int64_t l = 0; l < shape_.layers; ++l)
+        for (int p = 0; p < Cell::kParts; ++p) {
+          Real* to = row.record + shape_.at(l) + p * shape_.hp;
+          const Real* from = static_cast<const Real*>(call_.layers_before[l * Cell::kParts + p]);
+          std::memcpy(to, from + row.cursor.row * shape_.hidden, static_cast<size_t>(shape_.hidden) * sizeof(Real));
+          std::fill(to + shape_.hidden, to + shape_.hp, Real(0));
+        }
+    }
+    for (int64_t l = 0; l < shape_.layers; ++l) recurrent_product(l, rows_, homes_);
+    if (!shape_.training) round_.resize(rows_ * shape_.record);
+    walking_.resize(static_cast<size_t>(rows_));
+    std::iota(walking_.begin(), walking_.end(), 0);
+    shard_.rounds.push_back(0);
+  }
+
+  void recurrent_product(int64_t layer, int64_t rows, Real* records) const {
+    const auto& w = weights_.layers[static_cast<size_t>(layer)];
+    w.recurrent.product(rows, records + shape_.at(layer), shape_.record, records + shape_.gh_at(layer), shape_.record,
+                        Start::kBias, w.recurrent_bias.data());
+  }
+
+  // Every row that has not ended goes on to its next processed input.
+  void find_events() {
+    events_.clear();
+    opening_.clear();
+    for (const int32_t i : walking_) advance(i);
+    while (!opening_.empty()) {
+      open_windows();
+      pending_.swap(opening_);
+      opening_.clear();
+      for (const int32_t i : pending_) advance(i);
+    }
+    walking_.swap(events_);
+    events_.assign(walking_.begin(), walking_.end());
+  }
+
+  void advance(int32_t i) {
+    const Stop stop = chooser_.advance(active_[static_cast<size_t>(i)].cursor);
+    if (stop == Stop::kOpening) opening_.push_back(i);
+    if (stop == Stop::kProcess) events_.push_back(i);
+  }
+
+  void open_windows() {
+    const int64_t count = static_cast<int64_t>(opening_.size());
+    views_.resize(rows_ * shape_.hp);
+    logits_.resize(rows_ * shape_.lp);
+    for (int64_t m = 0; m < count; ++m)
+      std::memcpy(views_.data() + m * shape_.hp, row_of(opening_, m).record + shape_.view_at(),
+                  static_cast<size_t>(shape_.hp) * sizeof(Real));
+    weights_.gate.product(count, views_.data(), shape_.hp, logits_.data(), shape_.lp, Start::kBias,
+                          weights_.gate_bias.data());
+    for (int64_t m = 0; m < count; ++m) {
+      Row& row = row_of(opening_, m);
+      Real* logits = logits_.data() + m * shape_.lp;
+      const Real time = chooser_.time(row.cursor);
+      for (int64_t i = 0; i < shape_.window; ++i) logits[i] += weights_.gate_time.data()[i] * time;
+      chooser_.open(row.cursor, logits);
+    }
+  }
+
+  Row& row_of(const std::vector<int32_t>& list, int64_t m) {
+    return active_[static_cast<size_t>(list[static_cast<size_t>(m)])];
+  }
+
+  // One processed input of each row in events_.
+  void round() {
+    const int64_t count = static_cast<int64_t>(events_.size());
+    Real* records = shape_.training
+                        ? static_cast<Real*>(shard_.arena.take(static_cast<size_t>(count * shape_.record) * sizeof(Real)))
+                        : round_.data();
+    for (int64_t l = 0; l < shape_.layers; ++l) {
+      if (l > 0)
+        projection_product(l, count, records + shape_.at(l - 1), shape_.record, records);
+      else if (shape_.inputs == InputMode::kRows)
+        gather_and_project(count, records);
+      for (int64_t m = 0; m < count; ++m) candidate(l, row_of(events_, m), records + m * shape_.record);
+      recurrent_product(l, count, records);
+    }
+    for (int64_t m = 0; m < count; ++m) settle(row_of(events_, m), records + m * shape_.record);
+    if (shape_.training) shard_.rounds.push_back(static_cast<int64_t>(shard_.events.size()));
+  }
+
+  void projection_product(int64_t layer, int64_t count, const Real* from, int64_t stride, Real* records) const {
+    const auto& w = weights_.layers[static_cast<size_t>(layer)];
+    w.projection.product(count, from, stride, records + shape_.gx_at(layer), shape_.record, Start::kBias,
+                         w.projection_bias.data());
+  }
+
+  void gather_and_project(int64_t count, Real* records) {
+    const int64_t width = shape_.input_size;
+    gathered_.resize(rows_ * width);
+    for (int64_t m = 0; m < count; ++m)
+      std::memcpy(gathered_.data() + m * width, input(row_of(events_, m)), static_cast<size_t>(width) * sizeof(Real));
+    projection_product(0, count, gathered_.data(), width, records);
+  }
+
+  const Real* input(const Row& row) const {
+    return static_cast<const Real*>(call_.x) + (row.cursor.row * shape_.steps + row.cursor.step) * shape_.input_size;
+  }
+
+  void candidate(int64_t layer, const Row& row, Real* record) const {
+    StoreSink<Real, Cell::kParts> sink{record + shape_.at(layer), shape_.hp, tail_};
+    const Real* gx = nullptr;
+    if (layer > 0 || shape_.inputs == InputMode::kRows)
+      gx = record + shape_.gx_at(layer);
+    else if (shape_.inputs == InputMode::kTable)
+      gx = table_.projected(table_.index(row.cursor.row * shape_.steps + row.cursor.step));
+    with_inputs<Cell>(shape_, weights_, gx, input(row), [&](const auto& inputs) {
+      Cell::candidate(row.record + shape_.at(layer), inputs, shape_.hp, sink);
+    });
+  }
+
+  // The row's new state is in place: write its outputs up to here, count the input, note it on the tape.
+  void settle(Row& row, Real* record) {
+    fill_outputs(row, row.cursor.step);
+    Real increment = 0, probability = 0;
+    if (shape_.accumulating) {
+      increment = static_cast<const Real*>(call_.increment)[row.cursor.row];
+      probability = logistic(dot(record + shape_.view_at(), weights_.gate_rows.data(), shape_.hp) +
+                             weights_.gate_bias.data()[0]);
+    }
+    if (shape_.training) {
+      shard_.events.push_back(
+          {static_cast<int32_t>(row.cursor.row), row.cursor.step, row.record, record, increment, probability});
+      row.record = record;
+    } else {
+      std::memcpy(row.record, record, static_cast<size_t>(shape_.record) * sizeof(Real));
+    }
+    chooser_.processed(row.cursor, probability);
+  }
+
+  // The top layer's state repeats until `step`.
+  void fill_outputs(Row& row, int64_t step) {
+    if (call_.output == nullptr) return;
+    Real* to = static_cast<Real*>(call_.output) + row.cursor.row * shape_.steps * shape_.hidden;
+    for (; row.filled < step; ++row.filled)
+      std::memcpy(to + row.filled * shape_.hidden, row.record + shape_.top_at(),
+                  static_cast<size_t>(shape_.hidden) * sizeof(Real));
+  }
+
+  void end() {
+    for (Row& row : active_) {
+      fill_outputs(row, shape_.steps);
+      chooser_.finish(row.cursor);
+      for (int64_t l = 0; l < shape_.layers; ++l)
+        for (int p = 0; p < Cell::kParts; ++p) {
+          Real* to = static_cast<Real*>(call_.layers_after[l * Cell::kParts + p]);
+          std::memcpy(to + row.cursor.row * shape_.hidden, row.record + shape_.at(l) + p * shape_.hp,
+                      static_cast<size_t>(shape_.hidden) * sizeof(Real));
+        }
+    }
+  }
+
+  const skipw_call& call_;
+  const Shape<Cell>& shape_;
+  const Weights<Cell>& weights_;
+  const Table<Real>& table_;
+  Shard<Real>& shard_;
+  Chooser<Cell> chooser_;
+  Tail<Real> tail_;
+  int64_t rows_;
+  Real* homes_ = nullptr;
+  std::vector<Row> active_;
+  std::vector<int32_t> walking_, events_, opening_, pending_;
+  Buffer<Real> round_, views_, logits_, gathered_;
+};
+
+}  // namespace skipw

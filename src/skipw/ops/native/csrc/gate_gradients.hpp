@@ -1,0 +1,178 @@
+// How the straight-through gradient of the decisions reaches the gate and, through it, the state.
+#pragma once
+
+#include "chooser.hpp"
+#include "weight_gradients.hpp"
+
+namespace skipw {
+
+// What a tape remembers of the gates at the start and the end of the call.
+template <class Real>
+struct GateMemory {
+  std::vector<int64_t> step, offset, last_update;  // [B], at the start
+  std::vector<Real> increment;                     // [B], at the start (accumulate)
+  std::vector<Real> importance;                    // [B, L], at the end (window)
+};
+
+// One thread's sums of the gate's weights, and the running gradients of the rows that it walks through.
+template <class Cell>
+class GateGradients {
+ public:
+  using Real = typename Cell::Real;
+
+  GateGradients(const skipw_call& call, const skipw_gradients& gradients, const Shape<Cell>& shape,
+                const Weights<Cell>& weights, const GateMemory<Real>& memory)
+      : call_(call), gradients_(gradients), shape_(shape), weights_(weights), memory_(memory) {
+    if (!shape.gated()) return;
+    const int64_t slots = shape.windowed ? shape.window : 1;
+    clear(weight_, slots * shape.hp);
+    clear(time_, slots);
+    clear(bias_, slots);
+    if (shape.windowed) {
+      logits_.resize(kPending * shape.lp);
+      views_.resize(kPending * shape.hp);
+      scratch_.resize(kPending * kPanel<Real>);
+    }
+  }
+
+  // Take over the rows [first, end): the gradients of the final state's gate.
+  void begin(int64_t first, int64_t end) {
+    first_ = first;
+    if (!shape_.gated()) return;
+    const int64_t rows = end - first;
+    slots_.resize(std::max<int64_t>(rows * shape_.lp, 1));
+    accumulated_.assign(static_cast<size_t>(rows), Real(0));
+    increment_.assign(static_cast<size_t>(rows), Real(0));
+    slots_.clear();
+    for (int64_t i = 0; i < rows; ++i) {
+      if (shape_.windowed && gradients_.importance != nullptr)
+        std::memcpy(slots_.data() + i * shape_.lp,
+                    static_cast<const Real*>(gradients_.importance) + (first + i) * shape_.window,
+                    static_cast<size_t>(shape_.window) * sizeof(Real));
+      if (shape_.accumulating && gradients_.accumulated != nullptr)
+        accumulated_[static_cast<size_t>(i)] = static_cast<const Real*>(gradients_.accumulated)[first + i];
+      if (shape_.accumulating && gradients_.increment != nullptr)
+        increment_[static_cast<size_t>(i)] = static_cast<const Real*>(gradients_.increment)[first + i];
+    }
+  }
+
+  // Whether a window opens just before input t.
+  bool opens_at(int64_t row, int64_t t) const {
+    return shape_.windowed && t < call_.lengths[row] &&
+           (memory_.offset[static_cast<size_t>(row)] + t) % shape_.window == 0;
+  }
+
+  // du_t of input t, whose candidate differs from the state by <ds_t, c - s> = `inner` (window).
+  void add_slot(int64_t row, int64_t t, Real inner) {
+    const int64_t slot = (memory_.offset[static_cast<size_t>(row)] + t) % shape_.window;
+    slots_.data()[(row - first_) * shape_.lp + slot] += inner + asked(row, t);
+  }
+
+  // Back through the opening before input t: the gate's sums, and its gradient into the state's `flow` (eqs. 6, 7).
+  bool open(int64_t row, int64_t t, const Real* view, int64_t last_update, Real* flow) {
+    Real* slots = slots_.data() + (row - first_) * shape_.lp;
+    if (pending_ == kPending) flush();
+    Real* logits = logits_.data() + pending_ * shape_.lp;
+    const Real* values = static_cast<const Real*>(call_.values) + row * shape_.steps;
+    const int64_t window = shape_.window, here = std::min(window, call_.lengths[row] - t);
+    for (int64_t i = 0; i < window; ++i) {
+      const Real v = i < here ? values[t + i] : memory_.importance[static_cast<size_t>(row * window + i)];
+      logits[i] = slots[i] * v * (Real(1) - v);
+      slots[i] = 0;
+    }
+    const Real time =
+        Chooser<Cell>::time_at(call_, shape_, memory_.step[static_cast<size_t>(row)] + t, last_update);
+    const Real factor = static_cast<Real>(call_.state_gradient);
+    for (int64_t i = 0; i < window; ++i) {
+      bias_.data()[i] += logits[i];
+      time_.data()[i] += logits[i] * time;
+      if (factor != Real(0)) add(flow, weights_.gate_rows.data() + i * shape_.hp, shape_.hp, factor * logits[i]);
+    }
+    std::memcpy(views_.data() + pending_ * shape_.hp, view, static_cast<size_t>(shape_.hp) * sizeof(Real));
+    ++pending_;
+    return factor != Real(0);
+  }
+
+  // Input t of an accumulating gate (eqs. 1-3). `probability` is sigma(W c + b) of its candidate, `increment` the one
+  // before it. Returns the gradient of the gate's logit, which is 0 at a skipped input.
+  Real accumulate(int64_t row, int64_t t, Real inner, Real probability, Real increment, bool processed) {
+    const Real waiting = static_cast<const Real*>(call_.values)[row * shape_.steps + t] + increment;
+    const Real waited = waiting > Real(1) ? Real(1) : waiting;
+    Real& d_accumulated = accumulated_[static_cast<size_t>(row - first_)];
+    Real& d_increment = increment_[static_cast<size_t>(row - first_)];
+    const Real d_gate = inner + d_increment * (probability - increment) + d_accumulated * (probability - waited) +
+                        asked(row, t);
+    if (!processed) {
+      const Real d_waited = waiting > Real(1) ? Real(0) : d_accumulated;
+      d_accumulated = d_waited + d_gate;
+      d_increment += d_waited;
+      return 0;
+    }
+    const Real d_logit = (d_increment + d_accumulated) * probability * (Real(1) - probability);
+    d_accumulated = d_gate;
+    d_increment = 0;
+    return d_logit;
+  }
+
+  // The logit's gradient of a processed input: the gate's sums, and what goes into the candidate's `flow`.
+  void add_logit(Real d_logit, const Real* view, Real* flow) {
+    bias_.data()[0] += d_logit;
+    add(weight_.data(), view, shape_.hp, d_logit);
+    const Real factor = static_cast<Real>(call_.state_gradient);
+    if (factor != Real(0)) add(flow, weights_.gate_rows.data(), shape_.hp, factor * d_logit);
+  }
+
+  // The gradients of the state that the rows came in with.
+  void end(int64_t end) {
+    for (int64_t row = first_; row < end; ++row) {
+      if (shape_.windowed && gradients_.first_importance != nullptr)
+        std::memcpy(static_cast<Real*>(gradients_.first_importance) + row * shape_.window,
+                    slots_.data() + (row - first_) * shape_.lp, static_cast<size_t>(shape_.window) * sizeof(Real));
+      if (shape_.accumulating && gradients_.first_accumulated != nullptr)
+        static_cast<Real*>(gradients_.first_accumulated)[row] = accumulated_[static_cast<size_t>(row - first_)];
+      if (shape_.accumulating && gradients_.first_increment != nullptr)
+        static_cast<Real*>(gradients_.first_increment)[row] = increment_[static_cast<size_t>(row - first_)];
+    }
+  }
+
+  void add_to(Real* weight, Real* bias) {
+    if (!shape_.gated()) return;
+    flush();
+    const bool timed = shape_.windowed && call_.time_feature != SKIPW_TIME_NONE;
+    const int64_t n = shape_.hidden, width = n + (timed ? 1 : 0), slots = shape_.windowed ? shape_.window : 1;
+    for (int64_t i = 0; i < slots; ++i) {
+      for (int64_t j = 0; j < n; ++j) weight[i * width + j] += weight_.data()[i * shape_.hp + j];
+      if (timed) weight[i * width + n] += time_.data()[i];
+      bias[i] += bias_.data()[i];
+    }
+  }
+
+ private:
+  // What the outputs `updates` and `values` ask of u_t and of its importance.
+  Real asked(int64_t row, int64_t t) const {
+    const int64_t place = row * shape_.steps + t;
+    Real all = 0;
+    if (gradients_.updates != nullptr) all += static_cast<const Real*>(gradients_.updates)[place];
+    if (gradients_.values != nullptr) all += static_cast<const Real*>(gradients_.values)[place];
+    return all;
+  }
+
+  void flush() {
+    if (pending_ == 0) return;
+    outer<Real>(pending_, shape_.window, shape_.hp, logits_.data(), shape_.lp, views_.data(), shape_.hp,
+                weight_.data(), shape_.hp, scratch_.data());
+    pending_ = 0;
+  }
+
+  const skipw_call& call_;
+  const skipw_gradients& gradients_;
+  const Shape<Cell>& shape_;
+  const Weights<Cell>& weights_;
+  const GateMemory<Real>& memory_;
+  int64_t first_ = 0, pending_ = 0;
+  Buffer<Real> slots_;  // [rows][lp]: the gradient of the current window's importance
+  std::vector<Real> accumulated_, increment_;
+  Buffer<Real> weight_, time_, bias_, logits_, views_, scratch_;
+};
+
+}  // namespace skipw

@@ -1,0 +1,107 @@
+// Repeated input rows (the same token in many places): found by their content, projected once each.
+#pragma once
+
+#include <cstring>
+#include <vector>
+
+#include "problem.hpp"
+#include "threads.hpp"
+
+namespace skipw {
+
+constexpr int64_t kWideInputs = 16;   // narrower rows are not worth a search
+constexpr int64_t kSample = 512;      // rows looked at before the search
+constexpr int64_t kProbes = 8;        // rows that may share their first bytes before one is given up on
+
+template <class Real>
+class Table {
+ public:
+  bool used() const { return !rows_.empty(); }
+  int64_t distinct() const { return static_cast<int64_t>(rows_.size()); }
+  int32_t index(int64_t place) const { return index_[static_cast<size_t>(place)]; }
+  const Real* input(int32_t row) const { return rows_[static_cast<size_t>(row)]; }
+  const Real* projected(int32_t row) const { return projected_.data() + row * stride_; }
+  bool finite(int32_t row) const { return finite_[static_cast<size_t>(row)] != 0; }
+  size_t bytes() const { return static_cast<size_t>(projected_.size()) * sizeof(Real) + 4 * index_.size(); }
+
+  // Fill in the index if enough rows repeat; else there is no table.
+  void find(const skipw_call& call) {
+    const Real* x = static_cast<const Real*>(call.x);
+    const int64_t width = call.input_size;
+    if (width < kWideInputs || call.batch * call.steps >= INT32_MAX || !worth_it(call, x)) return;
+    index_.assign(static_cast<size_t>(call.batch * call.steps), -1);
+    std::vector<int32_t> slots(slots_for(call.batch * call.steps), -1);
+    for (int64_t b = 0; b < call.batch; ++b)
+      for (int64_t t = 0; t < call.lengths[b]; ++t) {
+        const int64_t place = b * call.steps + t;
+        index_[static_cast<size_t>(place)] = insert(slots, x + place * width, width);
+      }
+  }
+
+  // The product of all distinct rows, shared out over the threads.
+  template <class Cell>
+  void project(const Shape<Cell>& shape, const Weights<Cell>& weights, int64_t threads) {
+    stride_ = shape.gates;
+    projected_.resize(distinct() * stride_);
+    finite_.resize(rows_.size());
+    const auto& layer = weights.layers[0];
+    constexpr int64_t kBlock = 96;
+    fork(threads, [&](int64_t thread) {
+      Buffer<Real> gathered(kBlock * shape.input_size);
+      for (int64_t start = thread * kBlock; start < distinct(); start += threads * kBlock) {
+        const int64_t count = std::min(kBlock, distinct() - start);
+        for (int64_t i = 0; i < count; ++i) {
+          const Real* row = rows_[static_cast<size_t>(start + i)];
+          std::memcpy(gathered.data() + i * shape.input_size, row,
+                      static_cast<size_t>(shape.input_size) * sizeof(Real));
+          finite_[static_cast<size_t>(start + i)] = all_finite(row, shape.input_size);
+        }
+        layer.projection.product(count, gathered.data(), shape.input_size, projected_.data() + start * stride_,
+                                 stride_, Start::kBias, layer.projection_bias.data());
+      }
+    });
+  }
+
+ private:
+  static size_t slots_for(int64_t rows) {
+    size_t slots = 64;
+    while (slots < static_cast<size_t>(2 * rows)) slots *= 2;
+    return slots;
+  }
+
+  static uint64_t hash(const Real* row) {
+    uint64_t words[8], all = 0x9e3779b97f4a7c15ull;
+    std::memcpy(words, row, sizeof(words));
+    for (const uint64_t word : words) all = (all ^ word) * 0xff51afd7ed558ccdull, all ^= all >> 32;
+    return all;
+  }
+
+  bool worth_it(const skipw_call& call, const Real* x) const {
+    const int64_t places = call.batch * call.steps, step = std::max<int64_t>(1, places / kSample);
+    std::vector<uint64_t> seen;
+    for (int64_t place = 0; place < places; place += step)
+      if (place % call.steps < call.lengths[place / call.steps]) seen.push_back(hash(x + place * call.input_size));
+    const size_t looked_at = seen.size();
+    std::sort(seen.begin(), seen.end());
+    seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
+    return seen.size() * 10 < looked_at * 9;
+  }
+
+  int32_t insert(std::vector<int32_t>& slots, const Real* row, int64_t width) {
+    const size_t mask = slots.size() - 1, bytes = static_cast<size_t>(width) * sizeof(Real);
+    size_t at = hash(row) & mask;
+    for (int64_t probe = 0; slots[at] >= 0; ++probe, at = (at + 1) & mask)
+      if (probe < kProbes && std::memcmp(rows_[static_cast<size_t>(slots[at])], row, bytes) == 0) return slots[at];
+    slots[at] = static_cast<int32_t>(rows_.size());
+    rows_.push_back(row);
+    return slots[at];
+  }
+
+  std::vector<int32_t> index_;     // [B * T], -1 beyond the lengths
+  std::vector<const Real*> rows_;  // into x
+  std::vector<uint8_t> finite_;
+  Buffer<Real> projected_;
+  int64_t stride_ = 0;
+};
+
+}  // namespace skipw

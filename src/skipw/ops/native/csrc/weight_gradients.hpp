@@ -1,0 +1,149 @@
+// The weights' gradients: rows of gate gradients are collected and multiplied with what they met, many at a time.
+#pragma once
+
+#include "tape.hpp"
+
+namespace skipw {
+
+constexpr int64_t kPending = 2 * kShardRows;  // rows collected before a product
+
+template <class Real>
+inline void clear(Buffer<Real>& buffer, int64_t size) {
+  buffer.resize(size);
+  buffer.clear();
+}
+
+// One thread's sums for one layer.
+template <class Cell>
+class LayerGradients {
+ public:
+  using Real = typename Cell::Real;
+
+  // `scatter`: sum by distinct input row first (layer 0 with a table).
+  LayerGradients(const Shape<Cell>& shape, const Table<Real>& table, int64_t layer, bool scatter)
+      : shape_(shape), table_(table), layer_(layer), scatter_(scatter) {
+    stride_ = Cell::kGradientRows * shape.hp + 16;  // not a power of two: columns are read one by one
+    width_ = layer == 0 ? shape.input_size : shape.hidden;
+    padded_width_ = layer == 0 ? shape.dp : shape.hp;
+    narrow_ = layer == 0 && shape.inputs == InputMode::kNarrow;
+    rows_.resize(kPending * stride_);
+    before_.resize(kPending * shape.hp);
+    scratch_.resize(kPending * kPanel<Real>);
+    clear(recurrent_, shape.gates * shape.hp);
+    clear(bias_, 2 * shape.gates);
+    if (narrow_) {
+      narrow_inputs_.resize(kPending * width_);
+      clear(projection_, shape.gates * width_);
+    } else {
+      inputs_.resize(kPending * padded_width_);
+      if (!scatter) clear(projection_, shape.gates * padded_width_);
+    }
+    if (scatter) {
+      tokens_.resize(static_cast<size_t>(kPending));
+      clear(by_token_, table.distinct() * shape.gates);
+    }
+  }
+
+  // Room for `count` rows, side by side: where the first stands.
+  int64_t room(int64_t count) {
+    if (used_ + count > kPending) flush();
+    const int64_t first = used_;
+    used_ += count;
+    return first;
+  }
+
+  Real* row(int64_t i) { return rows_.data() + i * stride_; }
+  int64_t stride() const { return stride_; }
+
+  // What row i met: h before it, and the layer's input (a padded h, a row of x, or a token).
+  void met(int64_t i, const Real* h, const Real* input, int32_t token) {
+    std::memcpy(before_.data() + i * shape_.hp, h, static_cast<size_t>(shape_.hp) * sizeof(Real));
+    if (narrow_) {
+      std::memcpy(narrow_inputs_.data() + i * width_, input, static_cast<size_t>(width_) * sizeof(Real));
+    } else if (scatter_) {
+      tokens_[static_cast<size_t>(i)] = token;
+    } else {
+      put_input(i, input);
+    }
+  }
+
+  void flush() {
+    if (used_ == 0) return;
+    const Real* recurrent = rows_.data() + Cell::kRecurrentAt * shape_.hp;
+    const Real* projected = rows_.data() + Cell::kProjectedAt * shape_.hp;
+    outer<Real>(used_, shape_.gates, shape_.hp, recurrent, stride_, before_.data(), shape_.hp, recurrent_.data(),
+                shape_.hp, scratch_.data());
+    add_columns(recurrent, bias_.data());
+    add_columns(projected, bias_.data() + shape_.gates);
+    if (narrow_) {
+      for (int64_t d = 0; d < width_; ++d) add_columns(projected, projection_.data() + d * shape_.gates, d);
+    } else if (scatter_) {
+      for (int64_t i = 0; i < used_; ++i)
+        add(by_token_.data() + tokens_[static_cast<size_t>(i)] * shape_.gates, projected + i * stride_, shape_.gates);
+    } else {
+      outer<Real>(used_, shape_.gates, padded_width_, projected, stride_, inputs_.data(), padded_width_,
+                  projection_.data(), padded_width_, scratch_.data());
+    }
+    used_ = 0;
+  }
+
+  // Adds these sums to the caller's arrays, in torch's order of gates.
+  void add_to(void* const* weights) {
+    flush();
+    if (scatter_) multiply_tokens();
+    const int64_t n = shape_.hidden;
+    Real* weight_ih = static_cast<Real*>(weights[0]);
+    Real* weight_hh = static_cast<Real*>(weights[1]);
+    Real* bias_ih = static_cast<Real*>(weights[2]);
+    Real* bias_hh = static_cast<Real*>(weights[3]);
+    for (int g = 0; g < Cell::kGates; ++g)
+      for (int64_t i = 0; i < n; ++i) {
+        const int64_t from = g * shape_.hp + i, to = g * n + i, hh = Cell::recurrent_gate(g) * n + i;
+        bias_hh[hh] += bias_.data()[from];
+        bias_ih[to] += bias_.data()[shape_.gates + from];
+        for (int64_t j = 0; j < n; ++j) weight_hh[hh * n + j] += recurrent_.data()[from * shape_.hp + j];
+        for (int64_t j = 0; j < width_; ++j)
+          weight_ih[to * width_ + j] +=
+              narrow_ ? projection_.data()[j * shape_.gates + from] : projection_.data()[from * padded_width_ + j];
+      }
+  }
+
+ private:
+  void put_input(int64_t i, const Real* input) {
+    Real* to = inputs_.data() + i * padded_width_;
+    std::memcpy(to, input, static_cast<size_t>(width_) * sizeof(Real));
+    std::fill(to + width_, to + padded_width_, Real(0));
+  }
+
+  // sums += the rows collected, each times its d-th input if d >= 0.
+  void add_columns(const Real* from, Real* sums, int64_t d = -1) const {
+    for (int64_t at = 0; at < shape_.gates; at += kLanes<Real>) {
+      Vec<Real> all = broadcast<Real>(0);
+      for (int64_t i = 0; i < used_; ++i) {
+        const Vec<Real> v = load<Real>(from + i * stride_ + at);
+        all += d < 0 ? v : v * broadcast<Real>(narrow_inputs_.data()[i * width_ + d]);
+      }
+      store<Real>(sums + at, load<Real>(sums + at) + all);
+    }
+  }
+
+  void multiply_tokens() {
+    clear(projection_, shape_.gates * padded_width_);
+    for (int64_t start = 0; start < table_.distinct(); start += kPending) {
+      const int64_t count = std::min(kPending, table_.distinct() - start);
+      for (int64_t i = 0; i < count; ++i) put_input(i, table_.input(static_cast<int32_t>(start + i)));
+      outer<Real>(count, shape_.gates, padded_width_, by_token_.data() + start * shape_.gates, shape_.gates,
+                  inputs_.data(), padded_width_, projection_.data(), padded_width_, scratch_.data());
+    }
+  }
+
+  const Shape<Cell>& shape_;
+  const Table<Real>& table_;
+  int64_t layer_, stride_, width_, padded_width_, used_ = 0;
+  bool scatter_, narrow_;
+  Buffer<Real> rows_, before_, inputs_, narrow_inputs_, scratch_;
+  Buffer<Real> recurrent_, projection_, bias_, by_token_;
+  std::vector<int32_t> tokens_;
+};
+
+}  // namespace skipw

@@ -1,0 +1,211 @@
+"""One autograd node around the native library: a whole sequence forward, a whole sequence backward."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import weakref
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from skipw.ops.call import Call, GateKind
+from skipw.ops.native import abi
+from skipw.ops.state import SkipState, parts
+
+__all__ = ["Sequence", "Tensors", "tape_bytes"]
+
+Gathered = tuple[Tensor | None, ...]
+
+
+def _dense(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.detach().contiguous()
+
+
+def _filled(like: Tensor | None) -> Tensor | None:
+    return None if like is None else torch.zeros_like(like, memory_format=torch.contiguous_format)
+
+
+class Tensors:
+    """A call's tensors, dense, and the struct that points at them; both live as long as the tape.
+
+    ``inputs``, in the order of the autograd node: x, gate weight, gate bias, importance, accumulated, increment, the
+    parts of each layer's state, then four weights a layer.
+    """
+
+    def __init__(self, call: Call, training: bool) -> None:
+        self.call, self.training = call, training
+        state, gate = call.state, call.gate
+        self.batch, self.steps, self.width = call.x.shape
+        self.layers = [part for layer in state.layers for part in parts(layer)]
+        self.weights = [
+            getattr(cell, name)
+            for cell in call.cells
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        ]
+        gates = (None, None) if gate is None else (gate.weight, gate.bias)
+        carried = (state.importance, state.accumulated, state.increment)
+        self.inputs: Gathered = (call.x, *gates, *carried, *self.layers, *self.weights)
+
+    def forward(self, tensors: Gathered) -> tuple[Tensor, ...]:
+        """Run; what comes back: output, updates, values, importance, accumulated, increment, the final states."""
+        engine = abi.functions()
+        self.dense = tuple(_dense(tensor) for tensor in tensors)
+        x = self.dense[0]
+        assert x is not None
+        self.updates = x.new_zeros(self.batch, self.steps)
+        gated = self.call.gate is not None
+        self.values = x.new_zeros(self.batch, self.steps)
+        every = self.call.outputs == "all"
+        hidden = self.layers[0].shape[1]
+        self.output = x.new_empty(self.batch, self.steps, hidden) if every else x.new_empty(0)
+        self.last = [x.new_empty(self.batch, hidden) for _ in self.layers]
+        self.changed = self._state_to_change() if gated else {}
+        self.struct = self._struct(x)
+        abi.check(engine.skipw_forward(ctypes.byref(self.struct)))
+        if self.struct.tape is not None:
+            weakref.finalize(self, engine.skipw_release, self.struct.tape)
+        return (self.output, self.updates, self.values, *self._carried(), *self.last)
+
+    def _carried(self) -> list[Tensor]:
+        empty = self.updates.new_empty(0)
+        return [self.changed.get(name, empty) for name in ("importance", "accumulated", "increment")]
+
+    def _state_to_change(self) -> dict[str, Tensor]:
+        """Copies of what the state holds beside its layers: the library writes into them."""
+        copies = {}
+        for field in dataclasses.fields(SkipState):
+            value = getattr(self.call.state, field.name)
+            if isinstance(value, Tensor):
+                copies[field.name] = value.detach().clone(memory_format=torch.contiguous_format)
+        return copies
+
+    def _struct(self, x: Tensor) -> abi.Call:
+        call, gate = self.call, self.call.gate
+        starts, points = zip(*call.schedule, strict=True)
+        window = call.window or 0
+        self.small = [  # kept alive beside the struct
+            call.lengths.contiguous(),
+            None if call.updates is None else call.updates.contiguous(),
+            None if call.noise is None else call.noise.contiguous(),
+            torch.tensor(starts),
+            torch.tensor([point.budget_in(window) if window else 0 for point in points]),
+            torch.tensor([point.threshold for point in points], dtype=torch.float64),
+        ]
+        self.pointers = [
+            abi.addresses(self.dense[6 + len(self.layers) :]),
+            abi.addresses(self.dense[6 : 6 + len(self.layers)]),
+            abi.addresses(self.last),
+        ]
+        changed = {name: tensor.data_ptr() for name, tensor in self.changed.items()}
+        kinds = {None: 0, GateKind.WINDOW: 1, GateKind.ACCUMULATE: 2}
+        lengths, forced, noise, *switches = (abi.address(tensor) for tensor in self.small)
+        return abi.Call(
+            float_bytes=x.element_size(),
+            cell=int(len(self.layers) > len(call.cells)),
+            gate=kinds[None if gate is None else gate.kind],
+            select=0 if gate is None else abi.SELECT[gate.select],
+            time_feature=0 if gate is None else abi.TIME[gate.time_feature],
+            training=int(self.training),
+            num_threads=torch.get_num_threads(),
+            distinct=1,
+            batch=self.batch,
+            steps=self.steps,
+            input_size=self.width,
+            hidden=self.layers[0].shape[1],
+            layers=len(call.cells),
+            window=window if gate is not None and gate.kind is GateKind.WINDOW else 0,
+            noise_windows=0 if call.noise is None else len(call.noise),
+            num_switches=len(starts),
+            time_scale=1.0 if gate is None else gate.time_scale,
+            state_gradient=1.0 if gate is None else gate.state_gradient,
+            x=x.data_ptr(),
+            lengths=lengths,
+            forced=forced,
+            weights=self.pointers[0],
+            gate_weight=abi.address(self.dense[1]),
+            gate_bias=abi.address(self.dense[2]),
+            noise=noise,
+            switch_start=switches[0],
+            switch_budget=switches[1],
+            switch_threshold=switches[2],
+            layers_before=self.pointers[1],
+            layers_after=self.pointers[2],
+            step=changed.get("step"),
+            offset=changed.get("offset"),
+            used=changed.get("used"),
+            last_update=changed.get("last_update"),
+            importance=changed.get("importance"),
+            selected=changed.get("selected"),
+            draw=changed.get("noise"),
+            accumulated=changed.get("accumulated"),
+            increment=changed.get("increment"),
+            budget=changed.get("budget"),
+            threshold=changed.get("threshold"),
+            output=self.output.data_ptr() if self.output.numel() else None,
+            updates=self.updates.data_ptr(),
+            values=self.values.data_ptr(),
+        )
+
+    def backward(self, grads: Gathered, needs_x: bool) -> Gathered:
+        """The gradients of ``inputs`` from those of what ``forward`` gave back."""
+        given = [_dense(grad) for grad in grads]
+        if self.call.outputs != "all":
+            given[0] = None
+        x, gate_weight, gate_bias, importance, accumulated, increment, *rest = self.dense
+        written = [
+            _filled(x) if needs_x else None,
+            *map(_filled, (gate_weight, gate_bias, importance, accumulated, increment)),
+            *map(_filled, rest),
+        ]
+        count = len(self.layers)
+        last, first, weights = (
+            abi.addresses(group) for group in (given[6:], written[6 : 6 + count], written[6 + count :])
+        )
+        gated = self.call.gate is not None
+        output, updates, values, *carried = (abi.address(grad) for grad in given[:6])
+        struct = abi.Gradients(
+            output=output,
+            updates=updates if gated else None,
+            values=values if gated else None,
+            importance=carried[0] if gated and importance is not None else None,
+            accumulated=carried[1] if gated and accumulated is not None else None,
+            increment=carried[2] if gated and increment is not None else None,
+            last=last,
+            x=abi.address(written[0]),
+            gate_weight=abi.address(written[1]),
+            gate_bias=abi.address(written[2]),
+            first_importance=abi.address(written[3]) if gated else None,
+            first_accumulated=abi.address(written[4]) if gated else None,
+            first_increment=abi.address(written[5]) if gated else None,
+            first=first,
+            weights=weights,
+        )
+        abi.check(abi.functions().skipw_backward(ctypes.byref(self.struct), ctypes.byref(struct)))
+        return tuple(written)
+
+
+class Sequence(torch.autograd.Function):
+    """Tensors in, tensors out; ``Tensors`` holds everything else."""
+
+    @staticmethod
+    def forward(ctx: Any, tensors: Tensors, *inputs: Tensor | None) -> tuple[Tensor, ...]:
+        ctx.tensors = tensors
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs)  # so that autograd notices a weight that is changed in place
+        answer = tensors.forward(inputs)
+        # Copies: what the node returns must not be what it keeps, or the two would keep each other alive.
+        return (answer[0], answer[1], answer[2].clone(), *(part.clone() for part in answer[3:]))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+        assert ctx.saved_tensors is not None
+        return (None, *ctx.tensors.backward(grads, ctx.needs_input_grad[1]))
+
+
+def tape_bytes(tensors: Tensors) -> int:
+    """Bytes that the forward pass keeps for the backward pass."""
+    return int(abi.functions().skipw_tape_bytes(tensors.struct.tape))
