@@ -49,7 +49,9 @@ ADDRESS = Sanitizer(
 THREAD = Sanitizer(
     "libtsan.so",
     ("-fsanitize=thread", "-O1", "-g", "-fno-omit-frame-pointer"),
-    {"TSAN_OPTIONS": "exitcode=66:second_deadlock_stack=1"},
+    {
+        "TSAN_OPTIONS": f"exitcode=66:second_deadlock_stack=1:suppressions={Path(__file__).with_name('torch.supp')}"
+    },
     "threaded",
 )
 
