@@ -24,7 +24,7 @@ from skipw.ops.triton.gates import importance_gradient
 __all__ = ["backward_kernel"]
 
 
-@triton.jit(do_not_specialize=["B", "T", "W"])
+@triton.jit(do_not_specialize=["B", "T", "W", "L"])
 def backward_kernel(  # type: ignore[no-untyped-def]
     w_ih,
     w_hh,
@@ -46,6 +46,7 @@ def backward_kernel(  # type: ignore[no-untyped-def]
     B,
     T,
     W,
+    L,
     H: tl.constexpr,
     HP: tl.constexpr,
     BM: tl.constexpr,
@@ -65,6 +66,7 @@ def backward_kernel(  # type: ignore[no-untyped-def]
     P: tl.constexpr = 2 if LSTM else 1
     MEMORY: tl.constexpr = (LAYERS > 1) or (BK < HP)
     # Which weights the four blocks of gate gradients meet: in W_hh, and in W_ih (LAYERS > 1).
+    TOP: tl.constexpr = LAYERS * P - 1
     R0: tl.constexpr = 0 if LSTM else 2
     R1: tl.constexpr = 1 if LSTM else 0
     R2: tl.constexpr = 2 if LSTM else 1
@@ -72,7 +74,7 @@ def backward_kernel(  # type: ignore[no-untyped-def]
     row_ok = rows < B
     cols = tl.arange(0, HP)
     col_ok = cols < H
-    tile = row_ok[:, None] & col_ok[None, :]
+    tile = col_ok[:, None] & row_ok[None, :]
     slots = tl.arange(0, LP)
     slot_ok = row_ok[:, None] & (slots < WINDOW)[None, :]
     m = tl.program_id(1).to(tl.int64)
@@ -116,11 +118,11 @@ def backward_kernel(  # type: ignore[no-untyped-def]
     if LSTM:
         dc = load_tile(flow + plane, rows, cols, tile, H)
     if RESIDENT:
-        u0 = load_weight(w_hh + R0 * H * H, H, 1, H, HP, PRECISION)
-        u1 = load_weight(w_hh + R1 * H * H, H, 1, H, HP, PRECISION)
-        u2 = load_weight(w_hh + R2 * H * H, H, 1, H, HP, PRECISION)
+        u0 = load_weight(w_hh + R0 * H * H, 1, H, H, HP, PRECISION)
+        u1 = load_weight(w_hh + R1 * H * H, 1, H, H, HP, PRECISION)
+        u2 = load_weight(w_hh + R2 * H * H, 1, H, H, HP, PRECISION)
         if LSTM:
-            u3 = load_weight(w_hh + 3 * H * H, H, 1, H, HP, PRECISION)
+            u3 = load_weight(w_hh + 3 * H * H, 1, H, H, HP, PRECISION)
 
     for i in range(T):
         now = T.to(tl.int64) - 1 - i
@@ -154,7 +156,7 @@ def backward_kernel(  # type: ignore[no-untyped-def]
                 change = dh * (new - h)
                 if LSTM:
                     change += dc * (cell - c)
-                du += tl.sum(tl.where(blank[:, None], 0.0, change), axis=1)
+                du += tl.sum(tl.where(blank[None, :], 0.0, change), axis=0)
 
         if GATE == 1:
             slot = (offset + now) % WINDOW
@@ -176,10 +178,9 @@ def backward_kernel(  # type: ignore[no-untyped-def]
             tl.store(d_logits + now * B + rows, d_logit, mask=row_ok)
 
         busy = tl.max(mask.to(tl.int32), axis=0)
-        below = tl.zeros([BM, HP], dtype)
-        for j in tl.static_range(LAYERS):
-            k: tl.constexpr = LAYERS - 1 - j
-            if j > 0:
+        below = tl.zeros([HP, BM], dtype)
+        for k in tl.static_range(LAYERS - 1, -1, -1):
+            if k < LAYERS - 1:
                 dh = load_tile(flow + k * P * plane, rows, cols, tile, H)
                 if LSTM:
                     dc = load_tile(flow + (k * P + 1) * plane, rows, cols, tile, H)
@@ -195,23 +196,23 @@ def backward_kernel(  # type: ignore[no-untyped-def]
                 new, cell, squashed = again(s0, s1, s2, s3, h, c, LSTM)
             from_h = dh + below
             from_c = dc
-            if GATE == 2 and j == 0:
+            if GATE == 2 and k == LAYERS - 1:
                 if factor != 0:
                     weight = tl.load(gate_w + cols, mask=col_ok, other=0.0)
                     if LSTM:
-                        from_c += factor * d_logit[:, None] * weight[None, :]
+                        from_c += factor * weight[:, None] * d_logit[None, :]
                     else:
-                        from_h += factor * d_logit[:, None] * weight[None, :]
+                        from_h += factor * weight[:, None] * d_logit[None, :]
             d0, d1, d2, d3, direct_h, direct_c = gate_gradients(
                 from_h, from_c, s0, s1, s2, s3, squashed, h, c, LSTM
             )
-            column = mask[:, None]
+            column = mask[None, :]
             d0 = tl.where(column, d0, 0.0)
             d1 = tl.where(column, d1, 0.0)
             d2 = tl.where(column, d2, 0.0)
             d3 = tl.where(column, d3, 0.0)
             a_rows = d_gates + (k * T + now) * 4 * plane + rows * (4 * H)
-            out = a_rows[:, None] + cols[None, :]
+            out = a_rows[None, :] + cols[:, None]
             tl.store(out, d0, mask=tile)
             tl.store(out + H, d1, mask=tile)
             tl.store(out + 2 * H, d2, mask=tile)
@@ -221,34 +222,34 @@ def backward_kernel(  # type: ignore[no-untyped-def]
             if busy > 0:
                 back = tl.where(column, direct_h, 0.0)
                 if RESIDENT:
-                    back = multiply(d0, u0, back, PRECISION)
-                    back = multiply(d1, u1, back, PRECISION)
-                    back = multiply(d2, u2, back, PRECISION)
+                    back = multiply(u0, d0, back, PRECISION)
+                    back = multiply(u1, d1, back, PRECISION)
+                    back = multiply(u2, d2, back, PRECISION)
                     if LSTM:
-                        back = multiply(d3, u3, back, PRECISION)
+                        back = multiply(u3, d3, back, PRECISION)
                 else:
                     u = w_hh + k * G * H * H
                     u0_at, u1_at, u2_at = u + R0 * H * H, u + R1 * H * H, u + R2 * H * H
-                    back = product(d0, a_rows, row_ok, u0_at, H, 1, back, H, HP, BK, PRECISION)
-                    back = product(d1, a_rows + H, row_ok, u1_at, H, 1, back, H, HP, BK, PRECISION)
-                    back = product(d2, a_rows + 2 * H, row_ok, u2_at, H, 1, back, H, HP, BK, PRECISION)
+                    back = product(u0_at, 1, H, d0, a_rows, row_ok, back, H, HP, BK, PRECISION)
+                    back = product(u1_at, 1, H, d1, a_rows + H, row_ok, back, H, HP, BK, PRECISION)
+                    back = product(u2_at, 1, H, d2, a_rows + 2 * H, row_ok, back, H, HP, BK, PRECISION)
                     if LSTM:
                         u3_at = u + 3 * H * H
-                        back = product(d3, a_rows + 3 * H, row_ok, u3_at, H, 1, back, H, HP, BK, PRECISION)
+                        back = product(u3_at, 1, H, d3, a_rows + 3 * H, row_ok, back, H, HP, BK, PRECISION)
                 dh = tl.where(column, back, dh)
                 if LSTM:
                     dc = tl.where(column, direct_c, dc)
-                below = tl.zeros([BM, HP], dtype)
+                below = tl.zeros([HP, BM], dtype)
                 if k > 0:
                     v = w_ih + (k - 1) * G * H * H
                     if LSTM:
-                        below = product(d0, a_rows, row_ok, v, H, 1, below, H, HP, BK, PRECISION)
+                        below = product(v, 1, H, d0, a_rows, row_ok, below, H, HP, BK, PRECISION)
                         v += H * H
-                    below = product(d1, a_rows + H, row_ok, v, H, 1, below, H, HP, BK, PRECISION)
+                    below = product(v, 1, H, d1, a_rows + H, row_ok, below, H, HP, BK, PRECISION)
                     v += H * H
-                    below = product(d2, a_rows + 2 * H, row_ok, v, H, 1, below, H, HP, BK, PRECISION)
+                    below = product(v, 1, H, d2, a_rows + 2 * H, row_ok, below, H, HP, BK, PRECISION)
                     v += H * H
-                    below = product(d3, a_rows + 3 * H, row_ok, v, H, 1, below, H, HP, BK, PRECISION)
+                    below = product(v, 1, H, d3, a_rows + 3 * H, row_ok, below, H, HP, BK, PRECISION)
             if LAYERS > 1:
                 store_tile(flow + k * P * plane, dh, rows, cols, tile, H)
                 if LSTM:
@@ -268,12 +269,11 @@ def backward_kernel(  # type: ignore[no-untyped-def]
                 tl.store(d_logits + of_window * WINDOW + slots[None, :], d_logit, mask=window_ok)
                 d_importance = tl.where(opening[:, None], 0.0, d_importance)
                 if factor != 0:
-                    d_view = factor * importance_gradient(d_logit, gate_w, H, HP, WINDOW, TIMED)
+                    d_view = factor * importance_gradient(d_logit, gate_w, H, HP, L, TIMED)
                     if LAYERS > 1:
-                        top: tl.constexpr = LAYERS * P - 1
-                        d_view += load_tile(flow + top * plane, rows, cols, tile, H)
+                        d_view += load_tile(flow + TOP * plane, rows, cols, tile, H)
                         tl.debug_barrier()
-                        store_tile(flow + top * plane, d_view, rows, cols, tile, H)
+                        store_tile(flow + TOP * plane, d_view, rows, cols, tile, H)
                         tl.debug_barrier()
                     else:
                         if LSTM:

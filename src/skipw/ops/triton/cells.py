@@ -1,6 +1,6 @@
 """GRU and LSTM on one tile: candidates, and gradients through them (device code).
 
-A state is a pair (h, c); a GRU's c is h, so that c is what drives the gate in both. All tensors Float[BM, HP].
+A state is a pair (h, c); a GRU's c is h, so that c is what drives the gate in both. All tensors Float[HP, BM].
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ __all__ = ["again", "candidate", "gate_gradients", "load_tile", "store_tile"]
 @triton.jit
 def load_tile(pointer, rows, cols, tile, H: tl.constexpr):  # type: ignore[no-untyped-def]
     """Rows of a Float[B, H] in memory, 0 outside ``tile``."""
-    return tl.load(pointer + rows[:, None] * H + cols[None, :], mask=tile, other=0.0)
+    return tl.load(pointer + cols[:, None] + rows[None, :] * H, mask=tile, other=0.0)
 
 
 @triton.jit
 def store_tile(pointer, value, rows, cols, tile, H: tl.constexpr):  # type: ignore[no-untyped-def]
     """Write ``value`` into rows of a Float[B, H]."""
-    tl.store(pointer + rows[:, None] * H + cols[None, :], value, mask=tile)
+    tl.store(pointer + cols[:, None] + rows[None, :] * H, value, mask=tile)
 
 
 @triton.jit

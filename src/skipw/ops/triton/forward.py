@@ -44,15 +44,15 @@ def input_product(  # type: ignore[no-untyped-def]
     H: tl.constexpr,
     INLINE: tl.constexpr,
 ):
-    """W_ih x_t + b_ih of one gate, Float[BM, HP]: read, or made here from ``INLINE`` features."""
+    """W_ih x_t + b_ih of one gate, Float[HP, BM]: read, or made here from ``INLINE`` features."""
     if INLINE > 0:
-        result = tl.load(b_in + gate * H + cols, mask=cols < H, other=0.0)[None, :]
+        result = tl.load(b_in + gate * H + cols, mask=cols < H, other=0.0)[:, None]
         for d in tl.static_range(INLINE):
             feature = tl.load(x + rows * INLINE + d, mask=row_ok, other=0.0)
             weight = tl.load(w_in + (gate * H + cols) * INLINE + d, mask=cols < H, other=0.0)
-            result = result + feature[:, None] * weight[None, :]
+            result = result + weight[:, None] * feature[None, :]
     else:
-        result = tl.load(proj + rows[:, None] * (G * H) + gate * H + cols[None, :], mask=tile, other=0.0)
+        result = tl.load(proj + rows[None, :] * (G * H) + gate * H + cols[:, None], mask=tile, other=0.0)
     return result
 
 
@@ -70,13 +70,13 @@ def gate_product(  # type: ignore[no-untyped-def]
     BK: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """W a + b of one gate of a cell, Float[BM, HP]; weight and bias are pointers to all gates of the layer."""
-    start = tl.zeros([a.shape[0], HP], a.dtype)
-    start += tl.load(bias + gate * H + cols, mask=cols < H, other=0.0)[None, :]
-    return product(a, a_rows, row_ok, weight + gate * H * H, 1, H, start, H, HP, BK, PRECISION)
+    """W a + b of one gate of a cell, Float[HP, BM]; weight and bias are pointers to all gates of the layer."""
+    start = tl.zeros([HP, a.shape[1]], a.dtype)
+    start += tl.load(bias + gate * H + cols, mask=cols < H, other=0.0)[:, None]
+    return product(weight + gate * H * H, H, 1, a, a_rows, row_ok, start, H, HP, BK, PRECISION)
 
 
-@triton.jit(do_not_specialize=["B", "T", "W", "W_NOISE", "S", "X_MODEL"])
+@triton.jit(do_not_specialize=["B", "T", "W", "W_NOISE", "S", "X_MODEL", "L"])
 def forward_kernel(  # type: ignore[no-untyped-def]
     x,
     proj,
@@ -109,6 +109,7 @@ def forward_kernel(  # type: ignore[no-untyped-def]
     W_NOISE,
     S,
     X_MODEL,
+    L,
     H: tl.constexpr,
     HP: tl.constexpr,
     BM: tl.constexpr,
@@ -132,11 +133,12 @@ def forward_kernel(  # type: ignore[no-untyped-def]
     2 window, 3 since_update. KEEP writes the state after every input; SAVE also what the backward pass reads."""
     G: tl.constexpr = 4 if LSTM else 3
     P: tl.constexpr = 2 if LSTM else 1
+    TOP: tl.constexpr = LAYERS * P - 1
     MEMORY: tl.constexpr = (LAYERS > 1) or (BK < HP)  # states are read back by other threads than wrote them
     rows = tl.program_id(0) * BM + tl.arange(0, BM)
     row_ok = rows < B
     cols = tl.arange(0, HP)
-    tile = row_ok[:, None] & (cols < H)[None, :]
+    tile = (cols < H)[:, None] & row_ok[None, :]
     slots = tl.arange(0, LP)
     slot_ok = row_ok[:, None] & (slots < WINDOW)[None, :]
     m = tl.program_id(1).to(tl.int64)
@@ -196,15 +198,15 @@ def forward_kernel(  # type: ignore[no-untyped-def]
     if LSTM:
         c = load_tile(hist + steps_kept * plane, rows, cols, tile, H)
     if RESIDENT:
-        u0 = load_weight(w_hh, 1, H, H, HP, PRECISION)
-        u1 = load_weight(w_hh + H * H, 1, H, H, HP, PRECISION)
-        u2 = load_weight(w_hh + 2 * H * H, 1, H, H, HP, PRECISION)
+        u0 = load_weight(w_hh, H, 1, H, HP, PRECISION)
+        u1 = load_weight(w_hh + H * H, H, 1, H, HP, PRECISION)
+        u2 = load_weight(w_hh + 2 * H * H, H, 1, H, HP, PRECISION)
         if LSTM:
-            u3 = load_weight(w_hh + 3 * H * H, 1, H, H, HP, PRECISION)
-    g0 = tl.zeros([BM, HP], dtype)
-    g1 = tl.zeros([BM, HP], dtype)
-    g2 = tl.zeros([BM, HP], dtype)
-    g3 = tl.zeros([BM, HP], dtype)
+            u3 = load_weight(w_hh + 3 * H * H, H, 1, H, HP, PRECISION)
+    g0 = tl.zeros([HP, BM], dtype)
+    g1 = tl.zeros([HP, BM], dtype)
+    g2 = tl.zeros([HP, BM], dtype)
+    g3 = tl.zeros([HP, BM], dtype)
     stale = 1  # whether a state changed since the recurrent products g were made
 
     for t in range(T):
@@ -229,17 +231,18 @@ def forward_kernel(  # type: ignore[no-untyped-def]
             again = opening | (alive & (code != point))
             used = tl.where(opening, 0, used)
             if tl.max(opening.to(tl.int32), axis=0) > 0:
-                view = c
+                view = h
+                if LSTM:
+                    view = c
                 if LAYERS > 1:
-                    top: tl.constexpr = LAYERS * P - 1
-                    view = load_tile(hist + (top * steps_kept + now * KEEP) * plane, rows, cols, tile, H)
+                    view = load_tile(hist + (TOP * steps_kept + now * KEEP) * plane, rows, cols, tile, H)
                 if TIME == 2:
                     time = ((step + now) // WINDOW).to(dtype) / time_scale
                 elif TIME == 3:
                     time = (step + now - tl.maximum(last, 0)).to(dtype) / time_scale
                 else:
                     time = (step + now).to(dtype) / time_scale
-                fresh = window_importance(view, time, gate_w, gate_b, H, HP, LP, WINDOW, TIME > 0)
+                fresh = window_importance(view, time, gate_w, gate_b, H, HP, LP, L, TIME > 0)
                 importance = tl.where(opening[:, None], fresh, importance)
                 number = (now - (WINDOW - offset) % WINDOW) // WINDOW
                 if DRAWS:
@@ -252,7 +255,7 @@ def forward_kernel(  # type: ignore[no-untyped-def]
                     tl.store(at + WINDOW, time, mask=row_ok & opening)
             if tl.max(again.to(tl.int32), axis=0) > 0:
                 limit = tl.maximum(budget - used, 0)
-                choice = select(importance, draw, limit, slot, threshold, LP, WINDOW, SELECT, LOWEST)
+                choice = select(importance, draw, limit, slot, threshold, LP, L, SELECT, LOWEST)
                 selected = tl.where(again[:, None], choice, selected)
                 code = tl.where(again, point, code)
             value = tl.where(alive, at_slot(importance, slot), 0.0)
@@ -274,20 +277,18 @@ def forward_kernel(  # type: ignore[no-untyped-def]
                     h = load_tile(before, rows, cols, tile, H)
                     if LSTM:
                         c = load_tile(before + steps_kept * plane, rows, cols, tile, H)
-                if not LSTM:
-                    c = h
                 if stale > 0:
                     u, bias, a_rows = w_hh + k * G * H * H, b_hh + k * G * H, before + rows * H
                     if RESIDENT:
-                        b0 = tl.load(bias + cols, mask=cols < H, other=0.0)[None, :]
-                        g0 = multiply(h, u0, tl.zeros([BM, HP], dtype) + b0, PRECISION)
-                        b1 = tl.load(bias + H + cols, mask=cols < H, other=0.0)[None, :]
-                        g1 = multiply(h, u1, tl.zeros([BM, HP], dtype) + b1, PRECISION)
-                        b2 = tl.load(bias + 2 * H + cols, mask=cols < H, other=0.0)[None, :]
-                        g2 = multiply(h, u2, tl.zeros([BM, HP], dtype) + b2, PRECISION)
+                        b0 = tl.load(bias + cols, mask=cols < H, other=0.0)[:, None]
+                        g0 = multiply(u0, h, tl.zeros([HP, BM], dtype) + b0, PRECISION)
+                        b1 = tl.load(bias + H + cols, mask=cols < H, other=0.0)[:, None]
+                        g1 = multiply(u1, h, tl.zeros([HP, BM], dtype) + b1, PRECISION)
+                        b2 = tl.load(bias + 2 * H + cols, mask=cols < H, other=0.0)[:, None]
+                        g2 = multiply(u2, h, tl.zeros([HP, BM], dtype) + b2, PRECISION)
                         if LSTM:
-                            b3 = tl.load(bias + 3 * H + cols, mask=cols < H, other=0.0)[None, :]
-                            g3 = multiply(h, u3, tl.zeros([BM, HP], dtype) + b3, PRECISION)
+                            b3 = tl.load(bias + 3 * H + cols, mask=cols < H, other=0.0)[:, None]
+                            g3 = multiply(u3, h, tl.zeros([HP, BM], dtype) + b3, PRECISION)
                     else:
                         g0 = gate_product(h, a_rows, row_ok, u, bias, cols, 0, H, HP, BK, PRECISION)
                         g1 = gate_product(h, a_rows, row_ok, u, bias, cols, 1, H, HP, BK, PRECISION)
@@ -317,9 +318,12 @@ def forward_kernel(  # type: ignore[no-untyped-def]
                     if LSTM:
                         x3 = gate_product(below, a_rows, row_ok, v, bias, cols, 3, H, HP, BK, PRECISION)
                 new, cell, s0, s1, s2, s3 = candidate(x0, x1, x2, x3, g0, g1, g2, g3, h, c, LSTM)
-                readable = (finite | mask)[:, None]
+                readable = (finite | mask)[None, :]
                 new = tl.where(readable, new, h)
-                cell = tl.where(readable, cell, c)
+                if LSTM:
+                    cell = tl.where(readable, cell, c)
+                else:
+                    cell = new
                 if SAVE:
                     place = saved + (k * 4 * T + now) * plane
                     store_tile(place, s0, rows, cols, tile, H)
@@ -330,8 +334,9 @@ def forward_kernel(  # type: ignore[no-untyped-def]
                     score = view_product(cell, gate_w, cols, cols < H)
                     probability = sigmoid(score + tl.load(gate_b))
                 below = new
-                h = tl.where(mask[:, None], new, h)
-                c = tl.where(mask[:, None], cell, c)
+                h = tl.where(mask[None, :], new, h)
+                if LSTM:
+                    c = tl.where(mask[None, :], cell, c)
                 if KEEP or MEMORY:
                     if MEMORY and not KEEP:
                         tl.debug_barrier()

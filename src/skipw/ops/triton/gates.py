@@ -1,6 +1,7 @@
 """The gate of SkipW on one tile: importance and top-K (device code; eqs. 6-9).
 
-Axes: BM rows of the batch, LP slots of a window padded to a power of two, HP hidden units padded likewise.
+Axes: BM rows of the batch, L slots of a window, padded to LP, a power of two, HP hidden units padded
+likewise. L is no constant for the compiler: it would unroll the loops over slots.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ def at_slot(values, slot):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def view_product(view, weight, cols, col_ok):  # type: ignore[no-untyped-def]
-    """<view, weight> of each row: Float[BM, HP] with N weights in memory -> Float[BM]."""
-    return tl.sum(view * tl.load(weight + cols, mask=col_ok, other=0.0)[None, :], axis=1)
+    """<view, weight> of each row: Float[HP, BM] with N weights in memory -> Float[BM]."""
+    return tl.sum(view * tl.load(weight + cols, mask=col_ok, other=0.0)[:, None], axis=0)
 
 
 @triton.jit
@@ -35,24 +36,24 @@ def window_importance(  # type: ignore[no-untyped-def]
     H: tl.constexpr,
     HP: tl.constexpr,
     LP: tl.constexpr,
-    WINDOW: tl.constexpr,
+    L,
     TIMED: tl.constexpr,
 ):
     """ũ_W = σ(W_W [s; t] + b_W), eqs. 6 and 7, slot by slot in full precision: Float[BM, LP].
 
     Args:
-        view: what drives the gate, Float[BM, HP].
+        view: what drives the gate, Float[HP, BM].
         time: the time feature, Float[BM]; read if ``TIMED``.
-        weight, bias: pointers to Float[WINDOW, H + TIMED] and Float[WINDOW].
+        weight, bias: pointers to Float[L, H + TIMED] and Float[L].
     """
     width: tl.constexpr = H + TIMED
     slots, cols = tl.arange(0, LP), tl.arange(0, HP)
-    inside = slots < WINDOW
-    logits = tl.zeros([view.shape[0], LP], view.dtype)
+    inside = slots < L
+    logits = tl.zeros([view.shape[1], LP], view.dtype)
     logits += tl.load(bias + slots, mask=inside, other=0.0)[None, :]
     if TIMED:
         logits += time[:, None] * tl.load(weight + slots * width + H, mask=inside, other=0.0)[None, :]
-    for i in range(WINDOW):
+    for i in range(L):
         score = view_product(view, weight + i * width, cols, cols < H)
         logits += tl.where(slots[None, :] == i, score[:, None], 0.0)
     return sigmoid(logits)
@@ -60,17 +61,17 @@ def window_importance(  # type: ignore[no-untyped-def]
 
 @triton.jit
 def importance_gradient(  # type: ignore[no-untyped-def]
-    d_logits, weight, H: tl.constexpr, HP: tl.constexpr, WINDOW: tl.constexpr, TIMED: tl.constexpr
+    d_logits, weight, H: tl.constexpr, HP: tl.constexpr, L, TIMED: tl.constexpr
 ):
-    """The gradient of the view from that of the logits: Float[BM, LP] -> Float[BM, HP]."""
+    """The gradient of the view from that of the logits: Float[BM, LP] -> Float[HP, BM]."""
     width: tl.constexpr = H + TIMED
     cols = tl.arange(0, HP)
     slots = tl.arange(0, d_logits.shape[1])
-    gradient = tl.zeros([d_logits.shape[0], HP], d_logits.dtype)
-    for i in range(WINDOW):
+    gradient = tl.zeros([HP, d_logits.shape[0]], d_logits.dtype)
+    for i in range(L):
         row = tl.load(weight + i * width + cols, mask=cols < H, other=0.0)
         one = tl.sum(tl.where(slots[None, :] == i, d_logits, 0.0), axis=1)
-        gradient += one[:, None] * row[None, :]
+        gradient += row[:, None] * one[None, :]
     return gradient
 
 
@@ -82,7 +83,7 @@ def select(  # type: ignore[no-untyped-def]
     slot,
     threshold,
     LP: tl.constexpr,
-    WINDOW: tl.constexpr,
+    L,
     SELECT: tl.constexpr,
     LOWEST: tl.constexpr,
 ):
@@ -112,10 +113,10 @@ def select(  # type: ignore[no-untyped-def]
     else:
         key = tl.where(importance >= threshold, -late, float("-inf"))
     key = tl.where(importance == importance, tl.where(key > LOWEST / 2, key, LOWEST / 2), LOWEST)
-    to_come = (slots[None, :] >= slot[:, None]) & (slots < WINDOW)[None, :]
+    to_come = (slots[None, :] >= slot[:, None]) & (slots < L)[None, :]
     key = tl.where(to_come, key, float("-inf"))
     rank = tl.zeros([importance.shape[0], LP], tl.int32)
-    for j in range(WINDOW):
+    for j in range(L):
         other = tl.sum(tl.where(slots[None, :] == j, key, 0.0), axis=1)[:, None]
         beats = (other > key) | ((other == key) & (j < slots)[None, :])
         rank += beats.to(tl.int32)
