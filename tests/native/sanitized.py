@@ -41,14 +41,14 @@ class Sanitizer:
 
 ADDRESS = Sanitizer(
     "libasan.so",
-    ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1", "-g", "-fno-omit-frame-pointer"),
+    ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1", "-g1", "-fno-omit-frame-pointer"),
     # Python keeps memory until its end on purpose; everything else is watched.
     {"ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=1", "UBSAN_OPTIONS": "print_stacktrace=1"},
     "sanitized",
 )
 THREAD = Sanitizer(
     "libtsan.so",
-    ("-fsanitize=thread", "-O1", "-g", "-fno-omit-frame-pointer"),
+    ("-fsanitize=thread", "-O1", "-g1", "-fno-omit-frame-pointer"),
     {
         "TSAN_OPTIONS": f"exitcode=66:second_deadlock_stack=1:suppressions={Path(__file__).with_name('torch.supp')}"
     },
