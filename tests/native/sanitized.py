@@ -60,10 +60,13 @@ def missing(sanitizer: Sanitizer) -> str | None:
     """Why this sanitizer cannot work here, None if it can."""
     if not sys.platform.startswith("linux"):
         return "sanitizers are loaded the way of Linux"
-    if build.find_compiler() is None:
+    if (compiler := build.find_compiler()) is None:
         return build.NO_COMPILER
+    named = subprocess.run([*compiler, "--version"], check=True, capture_output=True, text=True).stdout
+    if "clang" in named:
+        return f"only g++'s sanitizers can be loaded before Python, the compiler is {named.splitlines()[0]}"
     if not _file(sanitizer.runtime).is_absolute():
-        return f"the compiler has no {sanitizer.runtime} (only g++'s sanitizers can be loaded before Python)"
+        return f"the compiler has no {sanitizer.runtime}"
     done = run(sanitizer, [sys.executable, "-c", "pass"])
     return f"{sanitizer.runtime} does not start: {done.stdout[-500:]}" if done.returncode else None
 
