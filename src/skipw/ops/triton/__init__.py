@@ -24,13 +24,17 @@ from skipw.ops.triton.settings import precision, set_precision
 __all__ = ["precision", "run", "run_many", "set_precision", "why_not"]
 
 
-def why_not() -> str | None:
-    """Why the backend cannot be used here; None if it can."""
+def why_not(call: Call | None = None) -> str | None:
+    """Why the backend cannot be used here, or cannot serve this call; None if it can."""
     if importlib.util.find_spec("triton") is None:
         return "the package triton is not installed (pip install 'skipw[gpu]')"
-    if _interpreting() or torch.cuda.is_available():
+    if not (_interpreting() or torch.cuda.is_available()):
+        return "there is no CUDA GPU here (for tests on the CPU set TRITON_INTERPRET=1 before triton is imported)"
+    if call is None:
         return None
-    return "there is no CUDA GPU here (for tests on the CPU set TRITON_INTERPRET=1 before triton is imported)"
+    from skipw.ops.triton.answers import refusal
+
+    return refusal(call)
 
 
 def run(call: Call) -> Result:

@@ -18,7 +18,7 @@ from skipw.ops.state import LayerState, like, output_of, parts
 from skipw.ops.triton.packing import ACCUMULATING, FORCED, WINDOWED, Packed, pack
 from skipw.ops.triton.sequence import Answer, interpreted, run_packed
 
-__all__ = ["run_calls"]
+__all__ = ["refusal", "run_calls"]
 
 MOST_HIDDEN = 1024
 
@@ -28,7 +28,11 @@ def run_calls(calls: Sequence[Call]) -> list[Result]:
     if not calls:
         return []
     for call in calls:
-        _check(call)
+        reason = refusal(call)
+        if reason is not None:
+            raise BackendUnavailableError(
+                f"backend 'triton' cannot serve this call: {reason}; use backend='compact' or 'auto'."
+            )
     if calls[0].x.shape[1] == 0:
         return [reference.run(call) for call in calls]
     packed = pack(calls)
@@ -37,30 +41,27 @@ def run_calls(calls: Sequence[Call]) -> list[Result]:
     return [_result(call, packed, answer, m) for m, call in enumerate(calls)]
 
 
-def _check(call: Call) -> None:
-    """Refuse what the kernels cannot serve."""
-    remedy = "use backend='compact' or 'auto'"
+def refusal(call: Call) -> str | None:
+    """Why the kernels cannot serve this call; None if they can."""
     if not training.serves(call):
-        raise BackendUnavailableError(
-            "backend 'triton' serves plain torch.nn GRUCell and LSTMCell stacks with biases, without hooks and without "
-            f"autocast, got {', '.join(type(cell).__name__ for cell in call.cells)}; {remedy}."
+        names = ", ".join(type(cell).__name__ for cell in call.cells)
+        return (
+            "it serves plain torch.nn.GRUCell and LSTMCell stacks with biases, without hooks and autocast, "
+            f"got {names}"
         )
     x = call.x
-    wanted = (torch.float32, torch.float64) if interpreted() else (torch.float32,)
-    if x.dtype not in wanted:
-        names = " or ".join(str(dtype) for dtype in wanted)
-        raise BackendUnavailableError(f"backend 'triton' computes in {names} here, got {x.dtype}; {remedy}.")
-    place = "cpu" if interpreted() else "cuda"
+    place, dtypes = ("cpu", (torch.float32, torch.float64)) if interpreted() else ("cuda", (torch.float32,))
     if x.device.type != place:
-        hint = "it runs in Triton's interpreter" if interpreted() else "move model and input with .to('cuda')"
-        raise BackendUnavailableError(
-            f"backend 'triton' takes tensors on {place} here, got {x.device}; {hint}, or {remedy}."
+        why = (
+            "which run in Triton's interpreter" if interpreted() else "move model and input with .to('cuda')"
         )
+        return f"it takes tensors on {place} here, {why}; got {x.device}"
+    if x.dtype not in dtypes:
+        return f"it computes in {' or '.join(map(str, dtypes))} here, got {x.dtype}"
     hidden = parts(call.state.layers[0])[0].shape[-1]
-    if hidden > MOST_HIDDEN:
-        raise BackendUnavailableError(
-            f"backend 'triton' holds at most {MOST_HIDDEN} hidden units a layer, got {hidden}; {remedy}."
-        )
+    return (
+        f"it holds at most {MOST_HIDDEN} hidden units a layer, got {hidden}" if hidden > MOST_HIDDEN else None
+    )
 
 
 def _result(call: Call, packed: Packed, answer: Answer, m: int) -> Result:

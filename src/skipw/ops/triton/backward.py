@@ -196,7 +196,7 @@ def backward_kernel(  # type: ignore[no-untyped-def]
                 new, cell, squashed = again(s0, s1, s2, s3, h, c, LSTM)
             from_h = dh + below
             from_c = dc
-            if GATE == 2 and k == LAYERS - 1:
+            if GATE == 2 and k == LAYERS - 1:  # noqa: SIM102 (a constant, and a value)
                 if factor != 0:
                     weight = tl.load(gate_w + cols, mask=col_ok, other=0.0)
                     if LSTM:

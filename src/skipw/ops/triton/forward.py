@@ -1,4 +1,4 @@
-"""The forward pass: one persistent program for each tile of BM rows and each model walks through all inputs (device code).
+"""The forward pass: one persistent program for each tile of rows and each model walks through time (device code).
 
 Memory, each contiguous; M models, Y layers, P parts of a state (h; LSTM: h, c), G gates, W windows that may open:
 

@@ -6,9 +6,9 @@ likewise. L is no constant for the compiler: it would unroll the loops over slot
 
 from __future__ import annotations
 
-import triton
 import triton.language as tl
 
+import triton
 from skipw.ops.triton.arithmetic import sigmoid
 
 __all__ = ["at_slot", "importance_gradient", "select", "view_product", "window_importance"]
@@ -103,7 +103,7 @@ def select(  # type: ignore[no-untyped-def]
     if SELECT == "topk":
         key = importance
     elif SELECT == "sample":
-        key = tl.log(importance) + noise
+        key = tl.log(tl.where(slots[None, :] < L, importance, 1.0)) + noise
     elif SELECT == "random":
         key = noise
     elif SELECT == "first":

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import triton
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+import triton
 from skipw.ops.triton import settings
 from skipw.ops.triton.backward import backward_kernel
 from skipw.ops.triton.forward import forward_kernel
@@ -63,7 +63,8 @@ def run_packed(packed: Packed, train: bool) -> Answer:
     job = _Job(packed, train)
     tensors = packed.tensors.values()
     outputs = _Sequence.apply(job, *tensors) if train else job.forward(*tensors)
-    return Answer(*outputs, rows=job.rows_out, slots=job.slots_out)
+    output, updates, values, importance, carry, states = outputs
+    return Answer(output, updates, values, importance, carry, states, job.rows_out, job.slots_out)
 
 
 class _Job:
@@ -75,7 +76,7 @@ class _Job:
         x = packed.tensors["x"]
         self.features = x.shape[-1]
         self.name = settings.precision()
-        tiles = settings.tiles_for(hidden_padded, packed.layers, self.name, x.dtype, False)
+        tiles = settings.tiles_for(hidden_padded, packed.layers, 4 if packed.lstm else 3, self.name, x.dtype)
         chunk = min(tiles.chunk, hidden_padded)
         self.tiles = tiles
         self.grid = (triton.cdiv(packed.batch, tiles.rows), packed.models)
@@ -250,7 +251,7 @@ class _Sequence(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         outputs = job.forward(*tensors)
         ctx.save_for_backward(*tensors, *job.buffers)  # also so that autograd notices a change in place
-        job.buffers = ()
+        del job.buffers
         return outputs
 
     @staticmethod

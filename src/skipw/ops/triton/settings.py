@@ -14,9 +14,9 @@ from skipw.errors import BackendUnavailableError
 __all__ = ["PRECISIONS", "Tiles", "precision", "set_precision", "tiles_for", "using"]
 
 PRECISIONS = ("ieee", "tf32x3", "tf32", "bf16")
+MOST_RESIDENT = 196608
+"""Bytes of recurrent weights that stay on chip: a multiprocessor of an H100 or H200 has 227 KiB of shared memory."""
 _VARIABLE = "SKIPW_TRITON_PRECISION"
-_chosen: str | None = None
-_tiles: Tiles | None = None
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Tiles:
         rows: rows of the batch a program walks, BM; a power of two, at least 16 on a GPU.
         chunk: columns of a product's inner dimension at a time, BK; a power of two. At least the padded hidden size
             means the whole product at once, from registers.
-        resident: keep the recurrent weights in registers for the whole walk (one layer and whole products only).
+        resident: keep the recurrent weights in shared memory for the whole walk (one layer and whole products only).
         warps: warps of a program.
     """
 
@@ -35,6 +35,17 @@ class Tiles:
     chunk: int = 32
     resident: bool = False
     warps: int = 8
+
+
+@dataclass
+class _Chosen:
+    """What was set in this process."""
+
+    name: str | None = None
+    tiles: Tiles | None = None
+
+
+_chosen = _Chosen()
 
 
 def set_precision(name: str | None) -> None:
@@ -46,8 +57,7 @@ def set_precision(name: str | None) -> None:
     Raises:
         BackendUnavailableError: for another name.
     """
-    global _chosen
-    _chosen = None if name is None else _checked(name, "set_precision")
+    _chosen.name = None if name is None else _checked(name, "set_precision")
 
 
 def precision() -> str:
@@ -56,7 +66,9 @@ def precision() -> str:
     Raises:
         BackendUnavailableError: if the environment variable holds an unknown name.
     """
-    return _chosen or _checked(os.environ.get(_VARIABLE, "ieee"), f"the environment variable {_VARIABLE}")
+    return _chosen.name or _checked(
+        os.environ.get(_VARIABLE, "ieee"), f"the environment variable {_VARIABLE}"
+    )
 
 
 def _checked(name: str, where: str) -> str:
@@ -69,24 +81,23 @@ def _checked(name: str, where: str) -> str:
 @contextmanager
 def using(name: str | None = None, tiles: Tiles | None = None) -> Iterator[None]:
     """Another precision or other tiles for a while (tests, tuning)."""
-    global _chosen, _tiles
-    before = _chosen, _tiles
+    before = _chosen.name, _chosen.tiles
     try:
         if name is not None:
             set_precision(name)
         if tiles is not None:
-            _tiles = tiles
+            _chosen.tiles = tiles
         yield
     finally:
-        _chosen, _tiles = before
+        _chosen.name, _chosen.tiles = before
 
 
-def tiles_for(hidden_padded: int, layers: int, name: str, dtype: torch.dtype, backward: bool) -> Tiles:
+def tiles_for(hidden_padded: int, layers: int, gates: int, name: str, dtype: torch.dtype) -> Tiles:
     """The tiles for a padded hidden size, a number of layers and a precision (docs/gpu.md says why)."""
-    if _tiles is not None:
-        return _tiles
-    if name == "bf16" and layers == 1 and hidden_padded <= 128:
-        return Tiles(chunk=hidden_padded, resident=True, warps=4 if hidden_padded <= 64 else 8)
-    if name == "ieee" or dtype == torch.float64 or hidden_padded > 128:
-        return Tiles(chunk=min(32, hidden_padded), warps=8 if hidden_padded <= 256 else 16)
-    return Tiles(chunk=hidden_padded, warps=4 if hidden_padded <= 64 else 8)
+    if _chosen.tiles is not None:
+        return _chosen.tiles
+    warps = 4 if hidden_padded <= 64 else 8 if hidden_padded <= 256 else 16
+    if name in ("bf16", "tf32") and dtype == torch.float32 and hidden_padded <= 128:
+        tile_bytes = gates * hidden_padded**2 * (2 if name == "bf16" else 4)
+        return Tiles(chunk=hidden_padded, resident=layers == 1 and tile_bytes <= MOST_RESIDENT, warps=warps)
+    return Tiles(chunk=min(32, hidden_padded), warps=warps)
