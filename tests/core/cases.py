@@ -16,7 +16,9 @@ from torch import Tensor, nn
 import skipw
 from skipw.ops.state import parts
 
-BACKENDS = ("reference", "compact")
+BACKENDS = ("reference", "compact", "native")
+EVERY_CELL = ("reference", "compact")  # the backends that run any cell, with hooks, in any number type
+OWN_CELLS = ("rnn", "pair", "triple")
 SELECTORS = ("topk", "sample", "random", "first", "last", "first_above")
 TIME_FEATURES = ("steps", "window", "since_update", "none")
 WINDOW = 6

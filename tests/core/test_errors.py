@@ -11,7 +11,7 @@ from torch import nn
 
 import skipw
 from skipw import BackendUnavailableError, BudgetError, OperatingPoint, Schedule, ShapeError
-from tests.core.cases import BACKENDS, PairCell, make
+from tests.core.cases import BACKENDS, EVERY_CELL, PairCell, make
 
 X = torch.zeros(2, 7, 3)
 FLOAT32 = torch.float32
@@ -123,7 +123,6 @@ def test_skiprnn_has_one_threshold() -> None:
 @pytest.mark.parametrize(
     ("backend", "message"),
     [
-        ("native", "'native' is not part of this version; use 'compact', 'reference' or 'auto'"),
         ("triton", "'triton' is not part of this version"),
         ("cuda", "must be one of reference, compact, native, triton, auto, got 'cuda'"),
         ("Reference", "got 'Reference'"),
@@ -135,6 +134,19 @@ def test_backends(backend: Any, message: str) -> None:
         skip()(X, backend=backend)
 
 
+@pytest.mark.parametrize(
+    ("model", "x", "message"),
+    [
+        (skip(cell="pair"), X, "serves plain GRU and LSTM cells"),
+        (skip().to(torch.bfloat16), X.to(torch.bfloat16), "takes float32 and float64, x is torch.bfloat16"),
+    ],
+)
+def test_native_says_what_it_cannot_serve(model: Any, x: torch.Tensor, message: str) -> None:
+    with pytest.raises(BackendUnavailableError, match=f"{message}.*Use backend='compact' or 'auto'"):
+        model(x, backend="native")
+    assert model(x, backend="auto").output.shape[:2] == x.shape[:2]
+
+
 def test_auto_says_once_what_it_chose(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,7 +154,17 @@ def test_auto_says_once_what_it_chose(
     with caplog.at_level("INFO", logger="skipw"):
         for _ in range(3):
             skip()(X)
-    assert [record.getMessage() for record in caplog.records] == ["backend auto: compact"]
+            skip(cell="pair")(X)
+            monkeypatch.setenv("SKIPW_NATIVE", "0")
+            skip()(X)
+            monkeypatch.delenv("SKIPW_NATIVE")
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        "backend auto: native",
+        "backend auto: compact: the native backend serves plain GRU and LSTM cells with biases, without hooks or"
+        " autocast.",
+        "backend auto: compact: the native library is switched off by SKIPW_NATIVE=0.",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -223,7 +245,7 @@ def test_constructors(settings: dict[str, Any], message: str) -> None:
         skipw.SkipW(**arguments)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", EVERY_CELL)
 def test_cells_without_parameters_work(backend: str) -> None:
     class Leak(nn.Module):
         def forward(self, x: torch.Tensor, state: torch.Tensor) -> torch.Tensor:

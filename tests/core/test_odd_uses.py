@@ -14,6 +14,7 @@ from torch import Tensor
 import skipw
 from tests.core.cases import (
     BACKENDS,
+    EVERY_CELL,
     assert_same,
     gradients,
     inferred,
@@ -26,6 +27,7 @@ from tests.core.cases import (
 
 FAST = [name for name in BACKENDS if name != "reference"]
 both = pytest.mark.parametrize("backend", BACKENDS)
+any_cell = pytest.mark.parametrize("backend", EVERY_CELL)
 kinds = pytest.mark.parametrize(
     ("name", "cell"),
     [("skipw", "gru"), ("skipw", "lstm"), ("skipw", "rnn"), ("thrrnn", "gru"), ("dense", "lstm")],
@@ -217,7 +219,7 @@ def test_second_derivatives(name: str) -> None:
         slope.sum().backward()
 
 
-@both
+@any_cell
 @pytest.mark.parametrize("name", ["skipw", "thrrnn", "dense"])
 def test_bfloat16(name: str, backend: str) -> None:
     model = make(name, "gru", dtype=torch.bfloat16)
@@ -243,7 +245,7 @@ def test_a_training_step_lowers_the_cost(backend: str) -> None:
     assert float(model(x, backend=backend).inputs_processed.mean()) < 0.5 * before
 
 
-@both
+@any_cell
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_pruned_cells_are_read_anew_at_each_call(cell: str, backend: str) -> None:
     """Pruning makes the weight in a hook; a backend that reads it elsewhere reads yesterday's."""
@@ -262,7 +264,7 @@ def test_pruned_cells_are_read_anew_at_each_call(cell: str, backend: str) -> Non
         )
 
 
-@both
+@any_cell
 def test_autocast(backend: str) -> None:
     model = make("skipw", "gru", dtype=torch.float32)
     x = torch.randn(2, 13, 3)

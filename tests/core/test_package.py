@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import skipw
-from tests.core.cases import BACKENDS, CELLS, PairCell, TripleCell, make
+from tests.core.cases import CELLS, EVERY_CELL, PairCell, TripleCell, make
 
 SRC = Path(skipw.__file__).parents[1]
 
@@ -123,7 +123,7 @@ def test_attributes(cell: str) -> None:
     assert "select='topk'" in repr(model)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", EVERY_CELL)
 @pytest.mark.parametrize(("cell", "count"), [(nn.RNNCell, 1), (PairCell, 2), (TripleCell, 3)])
 def test_any_cell_has_the_state_it_likes(cell: Any, count: int, backend: str) -> None:
     """A tensor, or a tuple whose first is the output and whose last drives the gate."""

@@ -41,7 +41,7 @@ class Sanitizer:
 
 ADDRESS = Sanitizer(
     "libasan.so",
-    ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1", "-g1", "-fno-omit-frame-pointer"),
+    ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1", "-g1", "-DSKIPW_POISON"),
     # Python keeps memory until its end on purpose; everything else is watched.
     {"ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=1", "UBSAN_OPTIONS": "print_stacktrace=1"},
     "sanitized",

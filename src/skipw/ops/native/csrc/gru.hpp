@@ -22,7 +22,7 @@ struct Gru {
 
   // Sends (at, state, candidate) of every vector to `sink`. `state`: [h | gh].
   template <class Inputs, class Sink>
-  static inline __attribute__((always_inline)) void candidate(const Real* state, const Inputs& gx, int64_t hp,
+  static SKIPW_INLINE void candidate(const Real* state, const Inputs& gx, int64_t hp,
                                                               Sink& sink) {
     const Real* gh = state + hp;
     for (int64_t at = 0; at < hp; at += kLanes<Real>) {
@@ -58,7 +58,7 @@ struct Gru {
   }
 
  private:
-  static inline void put(Real* to, Vec<Real> v, const Tail<Real>& tail, bool last) {
+  static SKIPW_INLINE void put(Real* to, Vec<Real> v, const Tail<Real>& tail, bool last) {
     store<Real>(to, last ? tail(v) : v);
   }
 };

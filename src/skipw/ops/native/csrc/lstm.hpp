@@ -18,7 +18,7 @@ struct Lstm {
 
   // Sends (at, state, candidate) of every vector to `sink`. `state`: [h | c | gh].
   template <class Inputs, class Sink>
-  static inline __attribute__((always_inline)) void candidate(const Real* state, const Inputs& gx, int64_t hp,
+  static SKIPW_INLINE void candidate(const Real* state, const Inputs& gx, int64_t hp,
                                                               Sink& sink) {
     const Real* gh = state + 2 * hp;
     for (int64_t at = 0; at < hp; at += kLanes<Real>) {
@@ -59,7 +59,7 @@ struct Lstm {
   }
 
  private:
-  static inline void put(Real* to, Vec<Real> v, const Tail<Real>& tail, bool last) {
+  static SKIPW_INLINE void put(Real* to, Vec<Real> v, const Tail<Real>& tail, bool last) {
     store<Real>(to, last ? tail(v) : v);
   }
 };

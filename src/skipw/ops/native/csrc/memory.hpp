@@ -16,11 +16,13 @@
 
 namespace skipw {
 
-constexpr size_t kPage = size_t(1) << 21;        // of a huge page
-constexpr size_t kKept = size_t(1) << 30;        // most bytes that are kept for the next call
+constexpr size_t kPage = size_t(1) << 21;         // of a huge page
+constexpr size_t kKept = size_t(1) << 30;         // most bytes that are kept for the next call
 constexpr size_t kLargestBlock = size_t(1) << 26;
+constexpr size_t kPooled = size_t(1) << 16;       // buffers from this size on come from the pool
 
-// Blocks of whole huge pages. What is given back is kept for the next call, up to kKept bytes.
+// Blocks by their size. What is given back is kept for the next call, up to kKept bytes: fresh pages cost more than
+// what is computed on them.
 class Pool {
  public:
   static Pool& shared() {
@@ -40,9 +42,10 @@ class Pool {
         }
     }
     void* block = nullptr;
-    if (posix_memalign(&block, kPage, bytes) != 0) throw std::bad_alloc();
+    const bool huge = bytes >= kPage;
+    if (posix_memalign(&block, huge ? kPage : 64, bytes) != 0) throw std::bad_alloc();
 #if defined(__linux__)
-    madvise(block, bytes, MADV_HUGEPAGE);
+    if (huge) madvise(block, bytes, MADV_HUGEPAGE);
 #endif
     return block;
   }
@@ -93,6 +96,9 @@ class Arena {
     char* start = next_;
     next_ += bytes;
     left_ -= bytes;
+#ifdef SKIPW_POISON
+    std::memset(start, 0xff, bytes);
+#endif
     return start;
   }
 
@@ -134,28 +140,42 @@ class Buffer {
     other.data_ = nullptr;
     other.size_ = 0;
   }
-  ~Buffer() { free(data_); }
+  ~Buffer() { give_back(); }
 
   void resize(int64_t size) {
     if (size <= size_) return;
-    free(data_);
-    data_ = nullptr;
-    size_ = 0;
+    give_back();
+    const size_t bytes = static_cast<size_t>(size) * sizeof(Real);
     void* block = nullptr;
-    if (posix_memalign(&block, 64, static_cast<size_t>(size) * sizeof(Real)) != 0) throw std::bad_alloc();
+    if (bytes >= kPooled)
+      block = Pool::shared().take(bytes);
+    else if (posix_memalign(&block, 64, bytes) != 0)
+      throw std::bad_alloc();
     data_ = static_cast<Real*>(block);
     size_ = size;
 #ifdef SKIPW_POISON
-    std::memset(data_, 0xff, static_cast<size_t>(size) * sizeof(Real));
+    std::memset(block, 0xff, bytes);
 #endif
   }
 
-  void clear() { std::memset(static_cast<void*>(data_), 0, static_cast<size_t>(size_) * sizeof(Real)); }
+  void clear() {
+    if (size_ > 0) std::memset(static_cast<void*>(data_), 0, static_cast<size_t>(size_) * sizeof(Real));
+  }
   Real* data() { return data_; }
   const Real* data() const { return data_; }
   int64_t size() const { return size_; }
 
  private:
+  void give_back() {
+    const size_t bytes = static_cast<size_t>(size_) * sizeof(Real);
+    if (bytes >= kPooled)
+      Pool::shared().give(data_, bytes);
+    else
+      free(data_);
+    data_ = nullptr;
+    size_ = 0;
+  }
+
   Real* data_ = nullptr;
   int64_t size_ = 0;
 };

@@ -158,7 +158,7 @@ struct Weights {
 
 // Calls `body` with gx in the form that is read fastest: the row `gx`, or made of the narrow input `x` if `gx` is NULL.
 template <class Cell, class Body>
-inline __attribute__((always_inline)) void with_inputs(const Shape<Cell>& shape, const Weights<Cell>& weights,
+SKIPW_INLINE void with_inputs(const Shape<Cell>& shape, const Weights<Cell>& weights,
                                                        const typename Cell::Real* gx, const typename Cell::Real* x,
                                                        Body body) {
   using Real = typename Cell::Real;

@@ -26,7 +26,7 @@ enum class Start { kBias, kZero, kAccumulate };
 
 // Rows x (C vectors) of the result. kAcross: A is read down its columns (the rows of the result are A's columns).
 template <class Real, int kRows, int C, bool kAcross>
-inline __attribute__((always_inline)) void tile(int64_t depth, const Real* a, int64_t a_stride, const Real* panel,
+SKIPW_INLINE void tile(int64_t depth, const Real* a, int64_t a_stride, const Real* panel,
                                                 Real* c, int64_t c_stride, const Real* bias, Start start) {
   constexpr int n = kLanes<Real>;
   Vec<Real> sums[kRows][C];

@@ -12,7 +12,7 @@ template <class Real>
 struct RowInputs {
   const Real* row;
   int64_t hp;
-  Vec<Real> operator()(int gate, int64_t at) const { return load<Real>(row + gate * hp + at); }
+  SKIPW_INLINE Vec<Real> operator()(int gate, int64_t at) const { return load<Real>(row + gate * hp + at); }
 };
 
 // gx of a narrow input, made where it is needed. `weights`: bias, then one column for each of the D inputs.
@@ -25,7 +25,7 @@ struct NarrowInputs {
   NarrowInputs(const Real* w, int64_t hp_, int64_t stride_, const Real* values) : weights(w), hp(hp_), stride(stride_) {
     for (int d = 0; d < D; ++d) x[d] = broadcast<Real>(values[d]);
   }
-  Vec<Real> operator()(int gate, int64_t at) const {
+  SKIPW_INLINE Vec<Real> operator()(int gate, int64_t at) const {
     const Real* w = weights + gate * hp + at;
     Vec<Real> v = load<Real>(w);
     for (int d = 0; d < D; ++d) v += x[d] * load<Real>(w + (d + 1) * stride);
@@ -39,7 +39,7 @@ struct StoreSink {
   Real* to;
   int64_t hp;
   const Tail<Real>& tail;
-  void operator()(int64_t at, const Vec<Real>*, const Vec<Real>* next) {
+  SKIPW_INLINE void operator()(int64_t at, const Vec<Real>*, const Vec<Real>* next) {
     for (int p = 0; p < kParts; ++p)
       store<Real>(to + p * hp + at, at + kLanes<Real> == hp ? tail(next[p]) : next[p]);
   }
@@ -53,7 +53,7 @@ struct InnerSink {
   int64_t hp;
   Vec<Real> inner = broadcast<Real>(0), view = broadcast<Real>(0);
   InnerSink(const Real* gradient, const Real* weight, int64_t width) : d(gradient), w(weight), hp(width) {}
-  void operator()(int64_t at, const Vec<Real>* old, const Vec<Real>* next) {
+  SKIPW_INLINE void operator()(int64_t at, const Vec<Real>* old, const Vec<Real>* next) {
     for (int p = 0; p < kParts; ++p) inner += load<Real>(d + p * hp + at) * (next[p] - old[p]);
     view += load<Real>(w + at) * next[kParts - 1];
   }

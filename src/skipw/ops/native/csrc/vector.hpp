@@ -12,6 +12,8 @@
 #define SKIPW_VECTOR_BYTES 16
 #endif
 
+#define SKIPW_INLINE inline __attribute__((always_inline))
+
 namespace skipw {
 
 constexpr int kVectorBytes = SKIPW_VECTOR_BYTES;
@@ -47,17 +49,17 @@ constexpr int64_t padded(int64_t n) {
 }
 
 template <class Real>
-inline Vec<Real> load(const Real* p) {
+SKIPW_INLINE Vec<Real> load(const Real* p) {
   return *reinterpret_cast<const typename VectorOf<Real>::loose*>(p);
 }
 
 template <class Real>
-inline void store(Real* p, Vec<Real> v) {
+SKIPW_INLINE void store(Real* p, Vec<Real> v) {
   *reinterpret_cast<typename VectorOf<Real>::loose*>(p) = v;
 }
 
 template <class Real>
-inline Vec<Real> broadcast(Real value) {
+SKIPW_INLINE Vec<Real> broadcast(Real value) {
   Vec<Real> v;
   for (int i = 0; i < kLanes<Real>; ++i) v[i] = value;
   return v;
@@ -65,26 +67,26 @@ inline Vec<Real> broadcast(Real value) {
 
 #if SKIPW_VECTOR_BYTES == 64 && defined(__AVX512F__)
 template <>
-inline Vec<float> broadcast<float>(float value) {
+SKIPW_INLINE Vec<float> broadcast<float>(float value) {
   return (Vec<float>)_mm512_set1_ps(value);
 }
 template <>
-inline Vec<double> broadcast<double>(double value) {
+SKIPW_INLINE Vec<double> broadcast<double>(double value) {
   return (Vec<double>)_mm512_set1_pd(value);
 }
 #elif SKIPW_VECTOR_BYTES == 32 && defined(__AVX2__)
 template <>
-inline Vec<float> broadcast<float>(float value) {
+SKIPW_INLINE Vec<float> broadcast<float>(float value) {
   return (Vec<float>)_mm256_set1_ps(value);
 }
 template <>
-inline Vec<double> broadcast<double>(double value) {
+SKIPW_INLINE Vec<double> broadcast<double>(double value) {
   return (Vec<double>)_mm256_set1_pd(value);
 }
 #endif
 
 template <class Real>
-inline Real sum(Vec<Real> v) {
+SKIPW_INLINE Real sum(Vec<Real> v) {
   Real lanes[kLanes<Real>];
   std::memcpy(lanes, &v, sizeof(v));
   for (int width = kLanes<Real> / 2; width > 0; width /= 2)
@@ -94,7 +96,7 @@ inline Real sum(Vec<Real> v) {
 
 // Keeps NaN: a comparison with NaN is false, and then `v` itself is taken.
 template <class Real>
-inline Vec<Real> clamped(Vec<Real> v, Real low, Real high) {
+SKIPW_INLINE Vec<Real> clamped(Vec<Real> v, Real low, Real high) {
   const Vec<Real> lows = broadcast<Real>(low), highs = broadcast<Real>(high);
 #if SKIPW_VECTOR_BYTES == 64 && defined(__AVX512F__)
   if constexpr (sizeof(Real) == 4)
@@ -109,7 +111,7 @@ inline Vec<Real> clamped(Vec<Real> v, Real low, Real high) {
 
 // 1 / v for finite v of at least 1, to the last bit or two.
 template <class Real>
-inline Vec<Real> reciprocal(Vec<Real> v) {
+SKIPW_INLINE Vec<Real> reciprocal(Vec<Real> v) {
 #if SKIPW_VECTOR_BYTES == 64 && defined(__AVX512F__)
   if constexpr (sizeof(Real) == 4) {
     const Vec<Real> guess = (Vec<Real>)_mm512_maskz_rcp14_ps(0xffff, (__m512)v);
@@ -158,7 +160,7 @@ struct Exponential<double> {
 
 // exp(v), v clamped to [-limit, limit]; NaN stays NaN.
 template <class Real>
-inline Vec<Real> exponential(Vec<Real> v) {
+SKIPW_INLINE Vec<Real> exponential(Vec<Real> v) {
   using E = Exponential<Real>;
   v = clamped<Real>(v, -E::limit, E::limit);
   const Vec<Real> magic = broadcast<Real>(E::magic);
@@ -177,13 +179,13 @@ inline Vec<Real> exponential(Vec<Real> v) {
 
 // 1 / (1 + exp(-v))
 template <class Real>
-inline Vec<Real> sigmoid(Vec<Real> v) {
+SKIPW_INLINE Vec<Real> sigmoid(Vec<Real> v) {
   return reciprocal<Real>(exponential<Real>(-v) + broadcast<Real>(1));
 }
 
 // 1 - 2 / (1 + exp(2 v))
 template <class Real>
-inline Vec<Real> hyperbolic_tangent(Vec<Real> v) {
+SKIPW_INLINE Vec<Real> hyperbolic_tangent(Vec<Real> v) {
   const Vec<Real> twice = reciprocal<Real>(exponential<Real>(v + v) + broadcast<Real>(1));
   return broadcast<Real>(1) - (twice + twice);
 }

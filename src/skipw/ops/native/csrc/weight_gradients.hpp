@@ -40,6 +40,7 @@ class LayerGradients {
     }
     if (scatter) {
       tokens_.resize(static_cast<size_t>(kPending));
+      touched_.assign(static_cast<size_t>(table.distinct()), 0);
       clear(by_token_, table.distinct() * shape.gates);
     }
   }
@@ -62,6 +63,7 @@ class LayerGradients {
       std::memcpy(narrow_inputs_.data() + i * width_, input, static_cast<size_t>(width_) * sizeof(Real));
     } else if (scatter_) {
       tokens_[static_cast<size_t>(i)] = token;
+      touched_[static_cast<size_t>(token)] = 1;
     } else {
       put_input(i, input);
     }
@@ -131,7 +133,13 @@ class LayerGradients {
     clear(projection_, shape_.gates * padded_width_);
     for (int64_t start = 0; start < table_.distinct(); start += kPending) {
       const int64_t count = std::min(kPending, table_.distinct() - start);
-      for (int64_t i = 0; i < count; ++i) put_input(i, table_.input(static_cast<int32_t>(start + i)));
+      for (int64_t i = 0; i < count; ++i) {
+        // A row that was never processed may hold anything, and 0 times NaN is NaN.
+        if (touched_[static_cast<size_t>(start + i)] != 0)
+          put_input(i, table_.input(static_cast<int32_t>(start + i)));
+        else
+          std::fill_n(inputs_.data() + i * padded_width_, padded_width_, Real(0));
+      }
       outer<Real>(count, shape_.gates, padded_width_, by_token_.data() + start * shape_.gates, shape_.gates,
                   inputs_.data(), padded_width_, projection_.data(), padded_width_, scratch_.data());
     }
@@ -144,6 +152,7 @@ class LayerGradients {
   Buffer<Real> rows_, before_, inputs_, narrow_inputs_, scratch_;
   Buffer<Real> recurrent_, projection_, bias_, by_token_;
   std::vector<int32_t> tokens_;
+  std::vector<uint8_t> touched_;  // distinct rows that were processed
 };
 
 }  // namespace skipw
