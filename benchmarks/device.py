@@ -1,9 +1,10 @@
-"""What is measured on a rented GPU: one script, three commands, each within ten minutes.
+"""What is measured on a rented GPU: one script, its commands within ten minutes each.
 
     python benchmarks/device.py correctness                       # kernels against the reference, in float64
     python benchmarks/device.py timings                           # against cuDNN and an eager loop, interleaved
     python benchmarks/device.py train --data DIR --slice-minutes 9      # 8 λ side by side; run it again to go on
     python benchmarks/device.py pack --data data/prepared/mnist --into DIR    # the data set in 20 MB, to carry there
+    python benchmarks/device.py compile                           # without a GPU: registers, spills, shared memory
 
 It needs torch, triton, numpy and safetensors, and the repository; results go to --out (default $OUT, else
 benchmarks/results/device). With --tiny everything runs on small sizes, on the CPU too (TRITON_INTERPRET=1).
@@ -28,7 +29,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     default_out = Path(os.environ.get("OUT", ROOT / "benchmarks" / "results" / "device"))
-    made = {name: commands.add_parser(name) for name in ("correctness", "timings", "train", "pack")}
+    made = {
+        name: commands.add_parser(name) for name in ("correctness", "timings", "train", "pack", "compile")
+    }
     for name in ("correctness", "timings", "train"):
         made[name].add_argument("--out", type=Path, default=default_out, help="folder for results")
         made[name].add_argument("--tiny", action="store_true", help="small sizes, to try the script")
@@ -50,6 +53,8 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     train.add_argument("--val-every", type=int, default=5, help="epochs between validations")
     costs = [0.0, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
     train.add_argument("--costs", type=float, nargs="+", default=costs, help="λ of each model")
+    made["compile"].add_argument("--capability", type=int, default=90, help="90 is Hopper (H100, H200)")
+    made["compile"].add_argument("--only", nargs="+", help="names of kernels, as the table shows them")
     made["pack"].add_argument("--data", type=Path, required=True)
     made["pack"].add_argument("--into", type=Path, required=True)
     return parser.parse_args(given)
@@ -63,6 +68,10 @@ def main(given: list[str] | None = None) -> int:
 
         pixels.pack(chosen.data, chosen.into)
         return 0
+    if chosen.command == "compile":
+        from benchmarks.device import compiled
+
+        return compiled.run(chosen.capability, chosen.only)
     from benchmarks.device import place
 
     device = place.find(chosen.tiny)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -78,11 +79,30 @@ def test_the_precision_is_checked_and_comes_from_the_environment(monkeypatch: py
 
 
 def test_weights_stay_on_chip_where_they_fit() -> None:
-    """196,608 bytes: a GRU of 128 units in tf32; an LSTM of 128 fits in bfloat16 alone."""
+    """A GRU of 128 units has 196,608 bytes in tf32; an LSTM of 128 fits in bfloat16 alone."""
     gru, lstm = 3, 4
     assert settings.tiles_for(128, 1, gru, "tf32", torch.float32).resident
     assert settings.tiles_for(128, 1, lstm, "bf16", torch.float32).resident
     assert not settings.tiles_for(128, 1, lstm, "tf32", torch.float32).resident
+    ampere = 166912
+    assert not settings.tiles_for(128, 1, gru, "tf32", torch.float32, ampere).resident
+    assert settings.tiles_for(128, 1, gru, "bf16", torch.float32, ampere).resident
     assert not settings.tiles_for(128, 2, gru, "bf16", torch.float32).resident
     assert not settings.tiles_for(256, 1, gru, "bf16", torch.float32).resident
     assert settings.tiles_for(128, 1, gru, "ieee", torch.float32).chunk == 32
+
+
+def test_the_compiler_accepts_what_the_interpreter_runs(tmp_path: Path) -> None:
+    """For Hopper, without a GPU: weights read by the tensor cores from shared memory, next to no spilled registers."""
+    kept = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    command = [sys.executable, "benchmarks/device.py", "compile", "--only", "gru128-bf16"]
+    environment = {**kept, "TRITON_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    _, forward, backward = (line.split() for line in done.stdout.strip().splitlines())
+    for line, name in ((forward, "forward"), (backward, "backward")):
+        assert line[:2] == ["gru128-bf16", name]
+        spilled, shared, wgmma = (int(value) for value in line[3:6])
+        assert spilled <= 256
+        assert 3 * 128 * 128 * 2 <= shared <= settings.HOPPER_SHARED
+        assert wgmma > 0

@@ -107,9 +107,9 @@ def test_skipw_with_every_selector_and_time_feature(
         time_scale=7,
         gate_state_gradient=factor,
     )
-    x = torch.randn(4, 7, 3, dtype=torch.float64)
+    x = torch.randn(4, 6, 3, dtype=torch.float64)
     with using(tiles=tiles):
-        expected = same(model, x, at=SWITCHING, lengths=[7, 0, 2, 5])
+        expected = same(model, x, at=SWITCHING, lengths=[6, 0, 2, 5])
     assert 0 < expected["y.inputs_processed"].mean() < 0.9
     assert expected["d.gate.weight"].abs().max() > 0
 
@@ -119,8 +119,8 @@ def test_skipw_with_every_selector_and_time_feature(
 )
 def test_accumulating_models(model: str, cell: str, layers: int, factor: float) -> None:
     made = make(model, cell, layers, gate_state_gradient=factor)
-    x = torch.randn(4, 7, 3, dtype=torch.float64)
-    expected = same(made, x, at=THRESHOLDS if model == "thrrnn" else None, lengths=[7, 0, 1, 5])
+    x = torch.randn(4, 6, 3, dtype=torch.float64)
+    expected = same(made, x, at=THRESHOLDS if model == "thrrnn" else None, lengths=[6, 0, 1, 5])
     assert 0 < expected["y.inputs_processed"].mean() < 0.9
     assert expected["d.gate.weight"].abs().max() > 0
 
@@ -133,8 +133,8 @@ def test_going_on_in_mid_window_from_rows_at_different_offsets(model: str, cell:
     """A ragged chunk, then the rest at another operating point; the gradient runs through both."""
     settings = {"select": select, "window": WINDOW} if select else {}
     made = make(model, cell, **settings)
-    x = torch.randn(4, 8, 3, dtype=torch.float64)
-    tail = {"lengths": [4, 3, 0, 2], "at": POINT(2, 0.4) if select else None}
+    x = torch.randn(4, 7, 3, dtype=torch.float64)
+    tail = {"lengths": [3, 2, 0, 1], "at": POINT(2, 0.4) if select else None}
 
     def both(name: str) -> dict[str, torch.Tensor]:
         generator = torch.Generator().manual_seed(1)

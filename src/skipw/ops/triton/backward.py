@@ -14,9 +14,9 @@ gradients of weights are products over all inputs, made afterwards (``sequence``
 
 from __future__ import annotations
 
-import triton
 import triton.language as tl
 
+import triton
 from skipw.ops.triton.arithmetic import load_weight, multiply, product
 from skipw.ops.triton.cells import again, gate_gradients, load_tile, store_tile
 from skipw.ops.triton.gates import importance_gradient
@@ -179,6 +179,8 @@ def backward_kernel(  # type: ignore[no-untyped-def]
 
         busy = tl.max(mask.to(tl.int32), axis=0)
         below = tl.zeros([HP, BM], dtype)
+        if LAYERS > 1:
+            tl.debug_barrier()  # all have read the flow before any writes it
         for k in tl.static_range(LAYERS - 1, -1, -1):
             if k < LAYERS - 1:
                 dh = load_tile(flow + k * P * plane, rows, cols, tile, H)

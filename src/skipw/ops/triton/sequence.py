@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -76,7 +77,9 @@ class _Job:
         x = packed.tensors["x"]
         self.features = x.shape[-1]
         self.name = settings.precision()
-        tiles = settings.tiles_for(hidden_padded, packed.layers, 4 if packed.lstm else 3, self.name, x.dtype)
+        tiles = settings.tiles_for(
+            hidden_padded, packed.layers, 4 if packed.lstm else 3, self.name, x.dtype, _shared_bytes(x.device)
+        )
         chunk = min(tiles.chunk, hidden_padded)
         self.tiles = tiles
         self.grid = (triton.cdiv(packed.batch, tiles.rows), packed.models)
@@ -273,6 +276,14 @@ def _writable(given: Tensor | None, like: Tensor) -> Tensor:
     if given is None or given.numel() == 0:
         return torch.zeros_like(like, memory_format=torch.contiguous_format)
     return given.clone(memory_format=torch.contiguous_format)
+
+
+@lru_cache(maxsize=16)
+def _shared_bytes(device: torch.device) -> int:
+    """Shared memory that a program may have on this device."""
+    if device.type != "cuda":
+        return settings.HOPPER_SHARED
+    return int(torch.cuda.get_device_properties(device).shared_memory_per_block_optin)
 
 
 def _device_of(tensor: Tensor) -> Any:

@@ -14,8 +14,9 @@ from skipw.errors import BackendUnavailableError
 __all__ = ["PRECISIONS", "Tiles", "precision", "set_precision", "tiles_for", "using"]
 
 PRECISIONS = ("ieee", "tf32x3", "tf32", "bf16")
-MOST_RESIDENT = 196608
-"""Bytes of recurrent weights that stay on chip: a multiprocessor of an H100 or H200 has 227 KiB of shared memory."""
+HOPPER_SHARED = 232448
+BESIDE_WEIGHTS = 32768
+"""Bytes of shared memory a program may have on an H100 or H200, and what it needs beside resident weights."""
 _VARIABLE = "SKIPW_TRITON_PRECISION"
 
 
@@ -92,12 +93,25 @@ def using(name: str | None = None, tiles: Tiles | None = None) -> Iterator[None]
         _chosen.name, _chosen.tiles = before
 
 
-def tiles_for(hidden_padded: int, layers: int, gates: int, name: str, dtype: torch.dtype) -> Tiles:
-    """The tiles for a padded hidden size, a number of layers and a precision (docs/gpu.md says why)."""
+def tiles_for(
+    hidden_padded: int,
+    layers: int,
+    gates: int,
+    name: str,
+    dtype: torch.dtype,
+    shared_bytes: int = HOPPER_SHARED,
+) -> Tiles:
+    """The tiles for a padded hidden size, a number of layers and a precision (docs/gpu.md says why).
+
+    Args:
+        gates: 3 for a GRU, 4 for an LSTM.
+        shared_bytes: shared memory that a program may have.
+    """
     if _chosen.tiles is not None:
         return _chosen.tiles
     warps = 4 if hidden_padded <= 64 else 8 if hidden_padded <= 256 else 16
     if name in ("bf16", "tf32") and dtype == torch.float32 and hidden_padded <= 128:
-        tile_bytes = gates * hidden_padded**2 * (2 if name == "bf16" else 4)
-        return Tiles(chunk=hidden_padded, resident=layers == 1 and tile_bytes <= MOST_RESIDENT, warps=warps)
+        weights = gates * hidden_padded**2 * (2 if name == "bf16" else 4)
+        resident = layers == 1 and weights + BESIDE_WEIGHTS <= shared_bytes
+        return Tiles(chunk=hidden_padded, resident=resident, warps=warps)
     return Tiles(chunk=min(32, hidden_padded), warps=warps)
