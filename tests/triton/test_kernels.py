@@ -155,12 +155,16 @@ def test_a_given_initial_state_gets_its_gradient(cell: str, count: int) -> None:
     assert expected["d.start0"].abs().max() > 0
 
 
-def test_a_skipped_input_that_is_not_finite_changes_nothing() -> None:
-    model = make("skipw", "gru", 2, window=WINDOW)
+@pytest.mark.parametrize("name", ["skipw", "thrrnn"])
+def test_a_skipped_input_that_is_not_finite_changes_nothing(name: str) -> None:
+    """No value; its gradients are those of a candidate that is the state itself."""
+    model = make(name, "gru", 2 if name == "skipw" else 1, **({"window": WINDOW} if name == "skipw" else {}))
+    at = POINT(1, 0.0) if name == "skipw" else POINT(threshold=0.7)
     x = torch.randn(3, 4, 3, dtype=torch.float64)
-    plain = inferred(model, x, backend="triton", at=POINT(1, 0.0))
+    plain = inferred(model, x, backend="triton", at=at)
+    assert not plain["y.updates"].all()
     spoilt = torch.where(plain["y.updates"].unsqueeze(-1), x, float("nan"))
-    expected = same(model, spoilt, at=POINT(1, 0.0))
+    expected = same(model, spoilt, at=at)
     assert not any(value.isnan().any() for value in expected.values())
     assert torch.equal(expected["y.updates"], plain["y.updates"])
 

@@ -283,7 +283,8 @@ def _shared_bytes(device: torch.device) -> int:
     """Shared memory that a program may have on this device."""
     if device.type != "cuda":
         return settings.HOPPER_SHARED
-    return int(torch.cuda.get_device_properties(device).shared_memory_per_block_optin)
+    properties: Any = torch.cuda.get_device_properties(device)
+    return int(properties.shared_memory_per_block_optin)
 
 
 def _device_of(tensor: Tensor) -> Any:
