@@ -19,61 +19,15 @@ Memory, each contiguous; M models, Y layers, P parts of a state (h; LSTM: h, c),
 
 from __future__ import annotations
 
-import triton
 import triton.language as tl
 
-from skipw.ops.triton.arithmetic import load_weight, multiply, product, sigmoid
+import triton
+from skipw.ops.triton.arithmetic import load_weight, sigmoid
 from skipw.ops.triton.cells import candidate, load_tile, store_tile
 from skipw.ops.triton.gates import at_slot, select, view_product, window_importance
+from skipw.ops.triton.products import gate_products, input_products, resident_products
 
 __all__ = ["forward_kernel"]
-
-
-@triton.jit
-def input_product(  # type: ignore[no-untyped-def]
-    x,
-    proj,
-    w_in,
-    b_in,
-    rows,
-    row_ok,
-    cols,
-    tile,
-    G: tl.constexpr,
-    gate: tl.constexpr,
-    H: tl.constexpr,
-    INLINE: tl.constexpr,
-):
-    """W_ih x_t + b_ih of one gate, Float[HP, BM]: read, or made here from ``INLINE`` features."""
-    if INLINE > 0:
-        result = tl.load(b_in + gate * H + cols, mask=cols < H, other=0.0)[:, None]
-        for d in tl.static_range(INLINE):
-            feature = tl.load(x + rows * INLINE + d, mask=row_ok, other=0.0)
-            weight = tl.load(w_in + (gate * H + cols) * INLINE + d, mask=cols < H, other=0.0)
-            result = result + weight[:, None] * feature[None, :]
-    else:
-        result = tl.load(proj + rows[None, :] * (G * H) + gate * H + cols[:, None], mask=tile, other=0.0)
-    return result
-
-
-@triton.jit
-def gate_product(  # type: ignore[no-untyped-def]
-    a,
-    a_rows,
-    row_ok,
-    weight,
-    bias,
-    cols,
-    gate: tl.constexpr,
-    H: tl.constexpr,
-    HP: tl.constexpr,
-    BK: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
-    """W a + b of one gate of a cell, Float[HP, BM]; weight and bias are pointers to all gates of the layer."""
-    start = tl.zeros([HP, a.shape[1]], a.dtype)
-    start += tl.load(bias + gate * H + cols, mask=cols < H, other=0.0)[:, None]
-    return product(weight + gate * H * H, H, 1, a, a_rows, row_ok, start, H, HP, BK, PRECISION)
 
 
 @triton.jit(do_not_specialize=["B", "T", "W", "W_NOISE", "S", "X_MODEL", "L"])
@@ -201,6 +155,7 @@ def forward_kernel(  # type: ignore[no-untyped-def]
         u0 = load_weight(w_hh, H, 1, H, HP, PRECISION)
         u1 = load_weight(w_hh + H * H, H, 1, H, HP, PRECISION)
         u2 = load_weight(w_hh + 2 * H * H, H, 1, H, HP, PRECISION)
+        u3 = u2
         if LSTM:
             u3 = load_weight(w_hh + 3 * H * H, H, 1, H, HP, PRECISION)
     g0 = tl.zeros([HP, BM], dtype)
@@ -280,43 +235,25 @@ def forward_kernel(  # type: ignore[no-untyped-def]
                 if stale > 0:
                     u, bias, a_rows = w_hh + k * G * H * H, b_hh + k * G * H, before + rows * H
                     if RESIDENT:
-                        b0 = tl.load(bias + cols, mask=cols < H, other=0.0)[:, None]
-                        g0 = multiply(u0, h, tl.zeros([HP, BM], dtype) + b0, PRECISION)
-                        b1 = tl.load(bias + H + cols, mask=cols < H, other=0.0)[:, None]
-                        g1 = multiply(u1, h, tl.zeros([HP, BM], dtype) + b1, PRECISION)
-                        b2 = tl.load(bias + 2 * H + cols, mask=cols < H, other=0.0)[:, None]
-                        g2 = multiply(u2, h, tl.zeros([HP, BM], dtype) + b2, PRECISION)
-                        if LSTM:
-                            b3 = tl.load(bias + 3 * H + cols, mask=cols < H, other=0.0)[:, None]
-                            g3 = multiply(u3, h, tl.zeros([HP, BM], dtype) + b3, PRECISION)
+                        g0, g1, g2, g3 = resident_products(h, u0, u1, u2, u3, bias, cols, LSTM, H, PRECISION)
                     else:
-                        g0 = gate_product(h, a_rows, row_ok, u, bias, cols, 0, H, HP, BK, PRECISION)
-                        g1 = gate_product(h, a_rows, row_ok, u, bias, cols, 1, H, HP, BK, PRECISION)
-                        g2 = gate_product(h, a_rows, row_ok, u, bias, cols, 2, H, HP, BK, PRECISION)
-                        if LSTM:
-                            g3 = gate_product(h, a_rows, row_ok, u, bias, cols, 3, H, HP, BK, PRECISION)
+                        g0, g1, g2, g3 = gate_products(
+                            h, a_rows, row_ok, u, bias, cols, LSTM, H, HP, BK, PRECISION
+                        )
                 if k == 0:
                     x_now, proj_now = x + now * B * INLINE, proj + now * B * (G * H)
-                    x0 = input_product(x_now, proj_now, w_in, b_ih, rows, row_ok, cols, tile, G, 0, H, INLINE)
-                    x1 = input_product(x_now, proj_now, w_in, b_ih, rows, row_ok, cols, tile, G, 1, H, INLINE)
-                    x2 = input_product(x_now, proj_now, w_in, b_ih, rows, row_ok, cols, tile, G, 2, H, INLINE)
-                    x3 = x2
-                    if LSTM:
-                        x3 = input_product(
-                            x_now, proj_now, w_in, b_ih, rows, row_ok, cols, tile, G, 3, H, INLINE
-                        )
+                    x0, x1, x2, x3 = input_products(
+                        x_now, proj_now, w_in, b_ih, rows, row_ok, cols, tile, LSTM, H, INLINE
+                    )
                 else:
                     v, bias, a_rows = w_ih + (k - 1) * G * H * H, b_ih + k * G * H, scratch + rows * H
                     if BK < HP:
                         tl.debug_barrier()
                         store_tile(scratch, below, rows, cols, tile, H)
                         tl.debug_barrier()
-                    x0 = gate_product(below, a_rows, row_ok, v, bias, cols, 0, H, HP, BK, PRECISION)
-                    x1 = gate_product(below, a_rows, row_ok, v, bias, cols, 1, H, HP, BK, PRECISION)
-                    x2 = gate_product(below, a_rows, row_ok, v, bias, cols, 2, H, HP, BK, PRECISION)
-                    x3 = x2
-                    if LSTM:
-                        x3 = gate_product(below, a_rows, row_ok, v, bias, cols, 3, H, HP, BK, PRECISION)
+                    x0, x1, x2, x3 = gate_products(
+                        below, a_rows, row_ok, v, bias, cols, LSTM, H, HP, BK, PRECISION
+                    )
                 new, cell, s0, s1, s2, s3 = candidate(x0, x1, x2, x3, g0, g1, g2, g3, h, c, LSTM)
                 readable = (finite | mask)[None, :]
                 new = tl.where(readable, new, h)
