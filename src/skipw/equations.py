@@ -24,6 +24,7 @@ __all__ = [
     "input_cost",
     "scale_gradient",
     "select_k",
+    "selection_rank",
     "straight_through",
     "window_importance",
     "window_offset",
@@ -156,18 +157,38 @@ def select_k(
     window = importance.shape[-1]
     if isinstance(k, int) and not 0 <= k <= window:
         raise BudgetError(f"k must lie in [0, {window}] for a window of {window} inputs, got {k}.")
-    slots = torch.arange(window, device=importance.device)
+    rank = selection_rank(importance, select=select, noise=noise, threshold=threshold, offset=offset)
+    selected = rank < (k.unsqueeze(-1) if isinstance(k, Tensor) else k)
+    if offset is None:
+        return selected
+    return selected & (torch.arange(window, device=importance.device) >= offset.unsqueeze(-1))
+
+
+def selection_rank(
+    importance: Tensor,
+    *,
+    select: str = "topk",
+    noise: Tensor | None = None,
+    threshold: float = 0.0,
+    offset: Tensor | None = None,
+) -> Tensor:
+    """Each slot's place in the order in which ``select_k`` selects: with k inputs to keep, places 0 to k - 1 are kept.
+
+    Args:
+        importance, select, noise, threshold, offset: as in ``select_k``.
+    Returns:
+        Long[B, L], a permutation of 0 to L - 1 in each row.
+    Raises:
+        BudgetError: if ``select`` is unknown.
+    """
+    slots = torch.arange(importance.shape[-1], device=importance.device)
     key = _ranking_key(importance.detach(), select, noise, threshold, slots)
     lowest = torch.finfo(key.dtype).min
     key = torch.where(importance.isnan(), lowest, key.clamp(min=lowest / 2))
-    to_come = None if offset is None else slots >= offset.unsqueeze(-1)
-    if to_come is not None:
-        key = torch.where(to_come, key, -torch.inf)
+    if offset is not None:
+        key = torch.where(slots >= offset.unsqueeze(-1), key, -torch.inf)
     order = key.argsort(dim=-1, descending=True, stable=True)
-    rank = torch.empty_like(order).scatter_(-1, order, slots.expand_as(order))
-    limit = k.unsqueeze(-1) if isinstance(k, Tensor) else k
-    selected = rank < limit
-    return selected if to_come is None else selected & to_come
+    return torch.empty_like(order).scatter_(-1, order, slots.expand_as(order))
 
 
 def _ranking_key(

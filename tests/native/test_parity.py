@@ -169,5 +169,25 @@ def test_what_a_step_keeps_grows_with_the_inputs_processed() -> None:
             rnn.gate.bias[:8] = 5.0
         y = rnn(torch.randn(16, num_steps, 1), outputs="last", backend="native")
         assert y.input_cost.tolist() == [80.0] * 16
-        kept.append(tape_bytes(y.output.grad_fn.next_functions[0][0].tensors))
+        kept.append(tape_bytes(y.output.grad_fn.next_functions[0][0]))
     assert kept[0] == kept[1] > 16 * 80 * 4 * 64 * 4
+
+
+def test_a_step_is_freed_without_the_garbage_collector() -> None:
+    """What comes out must not be held by what made it: the tape is large."""
+    import gc
+    import weakref
+
+    rnn = skipw.SkipW("gru", 1, 8, window=5)
+    gc.disable()
+    try:
+        for outputs in ("all", "last"):
+            y = rnn(torch.randn(2, 12, 1), outputs=outputs, backend="native")
+            node = y.importance.grad_fn
+            alive = weakref.ref(node.tensors)
+            (y.output.sum() + y.input_cost.sum()).backward()
+            assert alive() is not None
+            del y, node
+            assert alive() is None
+    finally:
+        gc.enable()

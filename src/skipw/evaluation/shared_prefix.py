@@ -3,7 +3,8 @@
 A window's choice follows from the state at its start, the budget and the threshold (eqs. 5-10). So two points
 whose choices were the same in every window so far share one state, and what comes out of a window is computed
 once for each distinct pair (state at its start, set of inputs processed). This is exact, whatever the
-weights, ties or lengths: a window cut short by the end of its sequence needs no special case.
+weights, ties or lengths: a window cut short by the end of its sequence needs no special case. (The importance is that
+of ``equations``; a backend may round it otherwise, and then a choice that lies on a border may differ.)
 """
 
 from __future__ import annotations
@@ -66,8 +67,11 @@ def run_points(
         state = None if state is None else state.rows(rows)
         sequence = sequence[rows]
         present = (lengths[sequence] - start).clamp(max=window)
-        first = inputs[sequence, start : start + 1]
-        probe = model(first, at=OperatingPoint(0), state=state, backend=backend).rnn.state.importance
+        if state is None:
+            first = inputs[sequence, start : start + 1]
+            probe = model(first, at=OperatingPoint(0), backend=backend).rnn.state.importance
+        else:
+            probe = rnn.window_importance(state)
         bits = _choices(probe, points, rnn, present)
         place = torch.arange(len(points)).unsqueeze(-1)
         packed = (of_point << window) | bits[place, of_point]
@@ -106,15 +110,15 @@ def _choices(importance: Tensor, points: Sequence[OperatingPoint], rnn: Any, pre
     """
     slots = torch.arange(rnn.window)
     values = torch.where(slots < present.unsqueeze(-1), 1 << slots, 0)
-    selected: dict[tuple[int, float | None], Tensor] = {}
+    ranks: dict[float | None, Tensor] = {}
+    reached: dict[float, Tensor] = {}
     choices = []
     for point in points:
-        budget = point.budget_in(rnn.window)
-        key = (budget, point.threshold if rnn.select == "first_above" else None)
-        if key not in selected:
-            selected[key] = equations.select_k(
-                importance, budget, select=rnn.select, threshold=point.threshold
-            )
-        processed = selected[key] & equations.binarise(importance, point.threshold)
-        choices.append((processed * values).sum(-1))
+        key = point.threshold if rnn.select == "first_above" else None
+        if key not in ranks:
+            ranks[key] = equations.selection_rank(importance, select=rnn.select, threshold=point.threshold)
+        if point.threshold not in reached:
+            reached[point.threshold] = torch.where(equations.binarise(importance, point.threshold), values, 0)
+        selected = ranks[key] < point.budget_in(rnn.window)
+        choices.append(torch.where(selected, reached[point.threshold], 0).sum(-1))
     return torch.stack(choices)

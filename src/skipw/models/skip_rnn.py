@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skipw import equations
 from skipw.equations import SELECTORS
 from skipw.errors import BudgetError, ShapeError
 from skipw.models.cells import CellSpec
@@ -14,7 +15,7 @@ from skipw.models.noise import draw_noise
 from skipw.models.recurrent import Recurrent, SkipOutput
 from skipw.operating_point import OperatingPoint, Schedule
 from skipw.ops.call import Gate, GateKind
-from skipw.ops.state import SkipState
+from skipw.ops.state import SkipState, gate_view
 
 __all__ = ["SkipOutput", "SkipRNN", "SkipW", "ThrRNN"]
 
@@ -85,6 +86,18 @@ class SkipW(Recurrent):
             f"window={self._window}, time_feature={self.time_feature!r}, time_scale={self.time_scale:g}, "
             f"select={self.select!r}, gate_state_gradient={self.gate_state_gradient:g}"
         )
+
+    def window_importance(self, state: SkipState) -> Tensor:
+        """ũ_W of a window that opens in this state (eqs. 6 and 7).
+
+        Args:
+            state: what a call left behind, B rows.
+        Returns:
+            Float[B, L], in [0, 1].
+        """
+        gate = self._gate()
+        time = gate.time(state.step, state.last_update)
+        return equations.window_importance(gate_view(state.layers[-1]), time, gate.weight, gate.bias)
 
     @property
     def _draws(self) -> bool:

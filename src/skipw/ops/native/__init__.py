@@ -8,6 +8,7 @@ in one call of a small library (``csrc/``, built when the package is installed) 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,12 +53,14 @@ def _run(call: Call) -> Result:
     from skipw.ops.native.node import Sequence, Tensors
 
     state, gate = call.state, call.gate
-    inputs = Tensors(call, training=False).inputs
-    training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs)
-    tensors = Tensors(call, training=training)
-    answer = Sequence.apply(tensors, *inputs) if training else tensors.forward(inputs)
+    tensors = Tensors(call)
+    changes: dict[str, Any] = {}
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors.inputs):
+        tensors.training = True
+        answer = Sequence.apply(tensors, changes, *tensors.inputs)
+    else:
+        answer = Sequence.forward(None, tensors, changes, *tensors.inputs)
     output, updates, values, importance, accumulated, increment, *last = answer
-    changes: dict[str, object] = dict(tensors.changed)
     if gate is None:
         changes = _forced_changes(call, updates)
     elif gate.kind is GateKind.WINDOW:
@@ -73,11 +76,11 @@ def _run(call: Call) -> Result:
         output=last[-width] if call.outputs == "last" else output,
         updates=updates,
         importance=values,
-        state=dataclasses.replace(state, **(changes | {"layers": layers})),  # type: ignore[arg-type]
+        state=dataclasses.replace(state, **(changes | {"layers": layers})),
     )
 
 
-def _forced_changes(call: Call, updates: Tensor) -> dict[str, object]:
+def _forced_changes(call: Call, updates: Tensor) -> dict[str, Any]:
     """The counters after forced updates, which need no gate."""
     from skipw.ops.compact.windows import advanced
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import weakref
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,6 +29,28 @@ def _filled(like: Tensor | None) -> Tensor | None:
     return None if like is None else torch.zeros_like(like, memory_format=torch.contiguous_format)
 
 
+@dataclass
+class _Written:
+    """What the library wrote into.
+
+    Attributes:
+        output: Float[B, T, N], or empty.
+        updates: Float[B, T].
+        last: the parts of each layer's final state.
+        changed: the rest of the final state, by the names of ``SkipState``.
+    """
+
+    output: Tensor
+    updates: Tensor
+    last: list[Tensor]
+    changed: dict[str, Tensor]
+
+    def carried(self) -> list[Tensor]:
+        """importance, accumulated and increment; empty where there is none."""
+        empty = self.updates.new_empty(0)
+        return [self.changed.get(name, empty) for name in ("importance", "accumulated", "increment")]
+
+
 class Tensors:
     """A call's tensors, dense, and the struct that points at them; both live as long as the tape.
 
@@ -35,8 +58,8 @@ class Tensors:
     parts of each layer's state, then four weights a layer.
     """
 
-    def __init__(self, call: Call, training: bool) -> None:
-        self.call, self.training = call, training
+    def __init__(self, call: Call) -> None:
+        self.call, self.training = call, False
         state, gate = call.state, call.gate
         self.batch, self.steps, self.width = call.x.shape
         self.layers = [part for layer in state.layers for part in parts(layer)]
@@ -49,29 +72,26 @@ class Tensors:
         carried = (state.importance, state.accumulated, state.increment)
         self.inputs: Gathered = (call.x, *gates, *carried, *self.layers, *self.weights)
 
-    def forward(self, tensors: Gathered) -> tuple[Tensor, ...]:
-        """Run; what comes back: output, updates, values, importance, accumulated, increment, the final states."""
+    def forward(self, tensors: Gathered) -> _Written:
+        """Run. What is written is not kept here: it gets this object as its history, and would never be freed."""
         engine = abi.functions()
         self.dense = tuple(_dense(tensor) for tensor in tensors)
         x = self.dense[0]
         assert x is not None
-        self.updates = x.new_zeros(self.batch, self.steps)
-        gated = self.call.gate is not None
         self.values = x.new_zeros(self.batch, self.steps)
         every = self.call.outputs == "all"
         hidden = self.layers[0].shape[1]
-        self.output = x.new_empty(self.batch, self.steps, hidden) if every else x.new_empty(0)
-        self.last = [x.new_empty(self.batch, hidden) for _ in self.layers]
-        self.changed = self._state_to_change() if gated else {}
-        self.struct = self._struct(x)
+        written = _Written(
+            output=x.new_empty(self.batch, self.steps, hidden) if every else x.new_empty(0),
+            updates=x.new_zeros(self.batch, self.steps),
+            last=[x.new_empty(self.batch, hidden) for _ in self.layers],
+            changed={} if self.call.gate is None else self._state_to_change(),
+        )
+        self.struct = self._struct(x, written)
         abi.check(engine.skipw_forward(ctypes.byref(self.struct)))
         if self.struct.tape is not None:
             weakref.finalize(self, engine.skipw_release, self.struct.tape)
-        return (self.output, self.updates, self.values, *self._carried(), *self.last)
-
-    def _carried(self) -> list[Tensor]:
-        empty = self.updates.new_empty(0)
-        return [self.changed.get(name, empty) for name in ("importance", "accumulated", "increment")]
+        return written
 
     def _state_to_change(self) -> dict[str, Tensor]:
         """Copies of what the state holds beside its layers: the library writes into them."""
@@ -82,7 +102,7 @@ class Tensors:
                 copies[field.name] = value.detach().clone(memory_format=torch.contiguous_format)
         return copies
 
-    def _struct(self, x: Tensor) -> abi.Call:
+    def _struct(self, x: Tensor, written: _Written) -> abi.Call:
         call, gate = self.call, self.call.gate
         starts, points = zip(*call.schedule, strict=True)
         window = call.window or 0
@@ -97,9 +117,9 @@ class Tensors:
         self.pointers = [
             abi.addresses(self.dense[6 + len(self.layers) :]),
             abi.addresses(self.dense[6 : 6 + len(self.layers)]),
-            abi.addresses(self.last),
+            abi.addresses(written.last),
         ]
-        changed = {name: tensor.data_ptr() for name, tensor in self.changed.items()}
+        changed = {name: tensor.data_ptr() for name, tensor in written.changed.items()}
         kinds = {None: 0, GateKind.WINDOW: 1, GateKind.ACCUMULATE: 2}
         lengths, forced, noise, *switches = (abi.address(tensor) for tensor in self.small)
         return abi.Call(
@@ -144,8 +164,8 @@ class Tensors:
             increment=changed.get("increment"),
             budget=changed.get("budget"),
             threshold=changed.get("threshold"),
-            output=self.output.data_ptr() if self.output.numel() else None,
-            updates=self.updates.data_ptr(),
+            output=written.output.data_ptr() if written.output.numel() else None,
+            updates=written.updates.data_ptr(),
             values=self.values.data_ptr(),
         )
 
@@ -191,21 +211,25 @@ class Sequence(torch.autograd.Function):
     """Tensors in, tensors out; ``Tensors`` holds everything else."""
 
     @staticmethod
-    def forward(ctx: Any, tensors: Tensors, *inputs: Tensor | None) -> tuple[Tensor, ...]:
-        ctx.tensors = tensors
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*inputs)  # so that autograd notices a weight that is changed in place
-        answer = tensors.forward(inputs)
-        # Copies: what the node returns must not be what it keeps, or the two would keep each other alive.
-        return (answer[0], answer[1], answer[2].clone(), *(part.clone() for part in answer[3:]))
+    def forward(
+        ctx: Any, tensors: Tensors, changed: dict[str, Tensor], *inputs: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        if ctx is not None:
+            ctx.tensors = tensors
+            ctx.set_materialize_grads(False)
+            ctx.save_for_backward(*inputs)  # so that autograd notices a weight that is changed in place
+        written = tensors.forward(inputs)
+        changed.update(written.changed)
+        return (written.output, written.updates, tensors.values.clone(), *written.carried(), *written.last)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         assert ctx.saved_tensors is not None
-        return (None, *ctx.tensors.backward(grads, ctx.needs_input_grad[1]))
+        return (None, None, *ctx.tensors.backward(grads, ctx.needs_input_grad[2]))
 
 
-def tape_bytes(tensors: Tensors) -> int:
-    """Bytes that the forward pass keeps for the backward pass."""
+def tape_bytes(node: Any) -> int:
+    """Bytes that the forward pass behind an output's ``grad_fn`` keeps for the backward pass."""
+    tensors: Tensors = node.tensors
     return int(abi.functions().skipw_tape_bytes(tensors.struct.tape))

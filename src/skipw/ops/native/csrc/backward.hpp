@@ -41,7 +41,7 @@ class Backward {
     for (int64_t row = shard.first; row < shard.end; ++row) {
       const Real increment = shape_.accumulating ? memory_.increment[static_cast<size_t>(row)] : Real(0);
       const int64_t last = shape_.gated() ? memory_.last_update[static_cast<size_t>(row)] : -1;
-      stretches_.push_back({row, cursor(row), 0, shard.start + (row - shard.first) * shape_.record, flow(row),
+      stretches_.push_back({row, cursor(row), 0, shard.start + (row - shard.first) * shard.start_stride, flow(row),
                             increment, last});
     }
     skipped_.walk(stretches_);

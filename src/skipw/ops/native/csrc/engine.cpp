@@ -36,7 +36,7 @@ class Tape final : public AnyTape {
     remember(call);
     const Weights<Cell> weights(call, shape_);
     if (table_.used()) table_.project(shape_, weights, threads_);
-    shards_ = make_shards<Real>(shape_.batch, threads_);
+    shards_ = make_shards<Real>(shape_.batch, shape_.training ? kShardRows : kInferenceRows, threads_);
     fork(threads_, [&](int64_t thread) {
       for (size_t i = static_cast<size_t>(thread); i < shards_.size(); i += static_cast<size_t>(threads_))
         Forward<Cell>(call, shape_, weights, table_, *shards_[i]).run();

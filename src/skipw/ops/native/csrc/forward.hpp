@@ -38,32 +38,58 @@ class Forward {
  private:
   struct Row {
     Cursor cursor;
-    Real* record;
+    Real* record = nullptr;
     int64_t filled = 0;  // outputs written so far
   };
 
-  // The records before the first input: the state that came in, and its recurrent products.
+  // The records before the first input: the state that came in, and its recurrent products. Rows that start alike share
+  // one.
   void begin() {
-    homes_ = static_cast<Real*>(shard_.arena.take(static_cast<size_t>(rows_ * shape_.record) * sizeof(Real)));
-    shard_.start = homes_;
-    active_.resize(static_cast<size_t>(rows_));
-    for (int64_t i = 0; i < rows_; ++i) {
-      Row& row = active_[static_cast<size_t>(i)];
-      row.cursor = chooser_.start(shard_.first + i);
-      row.record = homes_ + i * shape_.record;
+    const bool alike = all_start_alike();
+    const int64_t records = alike ? 1 : rows_;
+    Real* starts = take(records);
+    shard_.start = starts;
+    shard_.start_stride = alike ? 0 : shape_.record;
+    for (int64_t i = 0; i < records; ++i)
       for (int64_t l = 0; l < shape_.layers; ++l)
         for (int p = 0; p < Cell::kParts; ++p) {
-          Real* to = row.record + shape_.at(l) + p * shape_.hp;
-          const Real* from = static_cast<const Real*>(call_.layers_before[l * Cell::kParts + p]);
-          std::memcpy(to, from + row.cursor.row * shape_.hidden, static_cast<size_t>(shape_.hidden) * sizeof(Real));
+          Real* to = starts + i * shape_.record + shape_.at(l) + p * shape_.hp;
+          std::memcpy(to, first_state(l, p, i), state_bytes());
           std::fill(to + shape_.hidden, to + shape_.hp, Real(0));
         }
+    for (int64_t l = 0; l < shape_.layers; ++l) recurrent_product(l, records, starts);
+    if (!shape_.training) {
+      homes_ = alike ? take(rows_) : starts;
+      round_.resize(rows_ * shape_.record);
     }
-    for (int64_t l = 0; l < shape_.layers; ++l) recurrent_product(l, rows_, homes_);
-    if (!shape_.training) round_.resize(rows_ * shape_.record);
+    active_.resize(static_cast<size_t>(rows_));
+    for (int64_t i = 0; i < rows_; ++i) {
+      active_[static_cast<size_t>(i)].cursor = chooser_.start(shard_.first + i);
+      active_[static_cast<size_t>(i)].record = starts + i * shard_.start_stride;
+    }
     walking_.resize(static_cast<size_t>(rows_));
     std::iota(walking_.begin(), walking_.end(), 0);
     shard_.rounds.push_back(0);
+  }
+
+  Real* take(int64_t records) {
+    return static_cast<Real*>(shard_.arena.take(static_cast<size_t>(records * shape_.record) * sizeof(Real)));
+  }
+
+  size_t state_bytes() const { return static_cast<size_t>(shape_.hidden) * sizeof(Real); }
+
+  // Part p of layer l's state that row i of the shard came in with.
+  const Real* first_state(int64_t l, int p, int64_t i) const {
+    const Real* all = static_cast<const Real*>(call_.layers_before[l * Cell::kParts + p]);
+    return all + (shard_.first + i) * shape_.hidden;
+  }
+
+  bool all_start_alike() const {
+    for (int64_t l = 0; l < shape_.layers; ++l)
+      for (int p = 0; p < Cell::kParts; ++p)
+        for (int64_t i = 1; i < rows_; ++i)
+          if (std::memcmp(first_state(l, p, i), first_state(l, p, 0), state_bytes()) != 0) return false;
+    return true;
   }
 
   void recurrent_product(int64_t layer, int64_t rows, Real* records) const {
@@ -118,9 +144,7 @@ class Forward {
   // One processed input of each row in events_.
   void round() {
     const int64_t count = static_cast<int64_t>(events_.size());
-    Real* records = shape_.training
-                        ? static_cast<Real*>(shard_.arena.take(static_cast<size_t>(count * shape_.record) * sizeof(Real)))
-                        : round_.data();
+    Real* records = shape_.training ? take(count) : round_.data();
     for (int64_t l = 0; l < shape_.layers; ++l) {
       if (l > 0)
         projection_product(l, count, records + shape_.at(l - 1), shape_.record, records);
@@ -177,7 +201,10 @@ class Forward {
           {static_cast<int32_t>(row.cursor.row), row.cursor.step, row.record, record, increment, probability});
       row.record = record;
     } else {
-      std::memcpy(row.record, record, static_cast<size_t>(shape_.record) * sizeof(Real));
+      row.record = homes_ + (row.cursor.row - shard_.first) * shape_.record;
+      for (int64_t l = 0; l < shape_.layers; ++l)
+        std::memcpy(row.record + shape_.at(l), record + shape_.at(l),
+                    static_cast<size_t>(shape_.gx_at(l) - shape_.at(l)) * sizeof(Real));
     }
     chooser_.processed(row.cursor, probability);
   }

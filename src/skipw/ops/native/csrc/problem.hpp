@@ -10,7 +10,8 @@
 
 namespace skipw {
 
-constexpr int64_t kShardRows = 128;  // rows that walk together: their states fit into a core's cache
+// Rows that walk together: their records fit into a core's cache. Inference keeps one record a row.
+constexpr int64_t kShardRows = 128, kInferenceRows = 512;
 
 enum class InputMode {
   kNarrow,  // multiplied where it is needed (D <= kInlineInputs)
@@ -88,52 +89,66 @@ struct Weights {
 
   // What the backward pass multiplies by; x's gradient asks for layer 0's projection.
   void fill_backward(const Shape<Cell>& shape, bool with_input_gradient) {
-    const int64_t n = shape.hidden, hp = shape.hp;
+    const int64_t n = shape.hidden;
     for (int64_t l = 0; l < shape.layers; ++l) {
       Layer& layer = layers[static_cast<size_t>(l)];
-      const Real* hh = layer.weight_hh;
-      layer.recurrent_back.fill(shape.gates, n, [=](int64_t k, int64_t j) {
-        return k % hp < n ? hh[(Cell::recurrent_gate(static_cast<int>(k / hp)) * n + k % hp) * n + j] : Real(0);
-      });
+      layer.recurrent_back.fill(layer.weight_hh, gate_places(shape, n, true), places(n, 1));
       if (l == 0 && !with_input_gradient) continue;
       const int64_t width = l == 0 ? shape.input_size : n;
-      const Real* ih = layer.weight_ih;
-      layer.projection_back.fill(shape.gates, width, [=](int64_t k, int64_t j) {
-        return k % hp < n ? ih[(k / hp * n + k % hp) * width + j] : Real(0);
-      });
+      layer.projection_back.fill(layer.weight_ih, gate_places(shape, width, false), places(width, 1));
     }
   }
 
  private:
+  // 0, step, 2 step, ...
+  static std::vector<int64_t> places(int64_t count, int64_t step) {
+    std::vector<int64_t> all(static_cast<size_t>(count));
+    for (int64_t i = 0; i < count; ++i) all[static_cast<size_t>(i)] = i * step;
+    return all;
+  }
+
+  // Where the weight's row of each padded gate unit starts, `width` values a row; in the order of the gradients' recurrent
+  // piece if `rolled`. Negative for the units that pad.
+  static std::vector<int64_t> gate_places(const Shape<Cell>& shape, int64_t width, bool rolled) {
+    std::vector<int64_t> all(static_cast<size_t>(shape.gates), -1);
+    for (int g = 0; g < Cell::kGates; ++g) {
+      const int gate = rolled ? Cell::recurrent_gate(g) : g;
+      for (int64_t i = 0; i < shape.hidden; ++i)
+        all[static_cast<size_t>(g * shape.hp + i)] = (gate * shape.hidden + i) * width;
+    }
+    return all;
+  }
+
   void fill_layer(const skipw_call& call, const Shape<Cell>& shape, int64_t l) {
     Layer& layer = layers[static_cast<size_t>(l)];
     layer.weight_ih = static_cast<const Real*>(call.weights[4 * l]);
     layer.weight_hh = static_cast<const Real*>(call.weights[4 * l + 1]);
     layer.bias_ih = static_cast<const Real*>(call.weights[4 * l + 2]);
     layer.bias_hh = static_cast<const Real*>(call.weights[4 * l + 3]);
-    const int64_t n = shape.hidden, hp = shape.hp, width = l == 0 ? shape.input_size : n;
-    const Real *hh = layer.weight_hh, *ih = layer.weight_ih;
-    const auto gate_by_gate = [=](const Real* w, int64_t columns) {
-      return [=](int64_t k, int64_t j) { return j % hp < n ? w[(j / hp * n + j % hp) * columns + k] : Real(0); };
-    };
-    layer.recurrent.fill(n, shape.gates, gate_by_gate(hh, n));
+    const int64_t n = shape.hidden, width = l == 0 ? shape.input_size : n;
+    layer.recurrent.fill(layer.weight_hh, places(n, 1), gate_places(shape, n, false));
     spread(layer.recurrent_bias, layer.bias_hh, shape);
     spread(layer.projection_bias, layer.bias_ih, shape);
-    if (l == 0 && shape.inputs == InputMode::kNarrow) {
-      layer.narrow.resize((width + 1) * shape.gates);
-      for (int64_t d = 0; d <= width; ++d)
-        for (int64_t j = 0; j < shape.gates; ++j)
-          layer.narrow.data()[d * shape.gates + j] =
-              d == 0 ? layer.projection_bias.data()[j] : gate_by_gate(ih, width)(d - 1, j);
-    } else {
-      layer.projection.fill(width, shape.gates, gate_by_gate(ih, width));
+    if (l > 0 || shape.inputs != InputMode::kNarrow) {
+      layer.projection.fill(layer.weight_ih, places(width, 1), gate_places(shape, width, false));
+      return;
+    }
+    const std::vector<int64_t> from = gate_places(shape, width, false);
+    layer.narrow.resize((width + 1) * shape.gates);
+    for (int64_t j = 0; j < shape.gates; ++j) {
+      const int64_t place = from[static_cast<size_t>(j)];
+      layer.narrow.data()[j] = layer.projection_bias.data()[j];
+      for (int64_t d = 0; d < width; ++d)
+        layer.narrow.data()[(d + 1) * shape.gates + j] = place < 0 ? Real(0) : layer.weight_ih[place + d];
     }
   }
 
   static void spread(Buffer<Real>& to, const Real* bias, const Shape<Cell>& shape) {
     to.resize(shape.gates);
-    for (int64_t j = 0; j < shape.gates; ++j)
-      to.data()[j] = j % shape.hp < shape.hidden ? bias[j / shape.hp * shape.hidden + j % shape.hp] : Real(0);
+    to.clear();
+    for (int g = 0; g < Cell::kGates; ++g)
+      std::memcpy(to.data() + g * shape.hp, bias + g * shape.hidden,
+                  static_cast<size_t>(shape.hidden) * sizeof(Real));
   }
 
   void fill_gate(const skipw_call& call, const Shape<Cell>& shape) {
@@ -152,7 +167,7 @@ struct Weights {
       gate_time.data()[i] = timed ? w[i * width + n] : Real(0);
       gate_bias.data()[i] = b[i];
     }
-    if (shape.windowed) gate.fill(n, slots, [=](int64_t k, int64_t j) { return w[j * width + k]; });
+    if (shape.windowed) gate.fill(w, places(n, 1), places(slots, width));
   }
 };
 

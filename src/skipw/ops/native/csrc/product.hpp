@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "memory.hpp"
 #include "vector.hpp"
@@ -83,21 +84,22 @@ class Packed {
  public:
   Packed() = default;
 
-  // `at(k, j)` gives the element in row k, column j; columns are padded to whole vectors with zeros.
-  template <class At>
-  void fill(int64_t depth, int64_t columns, At at) {
-    depth_ = depth;
-    columns_ = padded<Real>(columns);
+  // Row k, column j is `from[rows[k] + columns[j]]`, and 0 where either place is negative. Columns are padded to whole
+  // vectors with zeros.
+  void fill(const Real* from, const std::vector<int64_t>& rows, const std::vector<int64_t>& columns) {
+    depth_ = static_cast<int64_t>(rows.size());
+    columns_ = padded<Real>(static_cast<int64_t>(columns.size()));
     const int64_t panels = (columns_ + kPanel<Real> - 1) / kPanel<Real>;
-    data_.resize(panels * depth * kPanel<Real>);
-    for (int64_t p = 0; p < panels; ++p)
-      for (int64_t k = 0; k < depth; ++k) {
-        Real* row = data_.data() + (p * depth + k) * kPanel<Real>;
-        for (int64_t j = 0; j < kPanel<Real>; ++j) {
-          const int64_t column = p * kPanel<Real> + j;
-          row[j] = column < columns ? at(k, column) : Real(0);
-        }
-      }
+    data_.resize(panels * depth_ * kPanel<Real>);
+    std::vector<int64_t> padded_columns(columns);
+    padded_columns.resize(static_cast<size_t>(panels * kPanel<Real>), -1);
+    Real* to = data_.data();
+    for (int64_t p = 0; p < panels; ++p) {
+      const int64_t* places = padded_columns.data() + p * kPanel<Real>;
+      for (const int64_t row : rows)
+        for (int64_t j = 0; j < kPanel<Real>; ++j, ++to)
+          *to = row < 0 || places[j] < 0 ? Real(0) : from[row + places[j]];
+    }
   }
 
   bool empty() const { return columns_ == 0; }

@@ -24,7 +24,8 @@ template <class Real>
 struct Shard {
   int64_t first = 0, end = 0;
   Arena arena;
-  const Real* start = nullptr;  // the records before the first input, one a row
+  const Real* start = nullptr;  // the records before the first input
+  int64_t start_stride = 0;     // from row to row; 0 where all rows start alike
   std::vector<Event<Real>> events;
   std::vector<int64_t> rounds;  // events[rounds[i] .. rounds[i + 1]) happened side by side
 };
@@ -35,10 +36,10 @@ struct AnyTape {
   virtual int64_t bytes() const = 0;
 };
 
-// Cuts the batch into shards of at most kShardRows, and at least one for each thread.
+// Cuts the batch into shards of at most `rows`, and at least one for each thread.
 template <class Real>
-inline std::vector<std::unique_ptr<Shard<Real>>> make_shards(int64_t batch, int64_t threads) {
-  int64_t count = std::max<int64_t>(threads, (batch + kShardRows - 1) / kShardRows);
+inline std::vector<std::unique_ptr<Shard<Real>>> make_shards(int64_t batch, int64_t rows, int64_t threads) {
+  int64_t count = std::max<int64_t>(threads, (batch + rows - 1) / rows);
   count = std::min(batch, (count + threads - 1) / threads * threads);
   std::vector<std::unique_ptr<Shard<Real>>> shards;
   for (int64_t i = 0; i < count; ++i) {
