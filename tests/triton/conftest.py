@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import sys
 from typing import Any
 
 import pytest
 
-_asked = os.environ.get("TRITON_INTERPRET")
-_loaded_before = "triton" in sys.modules
 os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 def _obstacle() -> str | None:
+    from skipw.ops import triton
+
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed: install the extra 'gpu'"
-    if _loaded_before and _asked != "1":
+    if not triton.interpreting():
         return (
             "triton was imported before TRITON_INTERPRET=1 was set: run tests/triton in a process of its own"
         )

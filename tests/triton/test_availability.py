@@ -40,6 +40,14 @@ def test_nothing_imports_triton_before_it_is_used_and_without_a_gpu_it_says_so()
     assert fresh(code) == "False"
 
 
+def test_the_interpreter_is_not_believed_in_when_it_was_asked_for_too_late() -> None:
+    code = (
+        "import os, triton.language, torch; from skipw.ops import triton; os.environ['TRITON_INTERPRET'] = '1';"
+        "print(triton.why_not() if not torch.cuda.is_available() else 'no CUDA GPU')"
+    )
+    assert "no CUDA GPU" in fresh(code)
+
+
 def test_in_the_interpreter_it_can_be_used() -> None:
     assert triton.why_not() is None
 

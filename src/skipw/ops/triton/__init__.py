@@ -21,14 +21,14 @@ from skipw.errors import BackendUnavailableError
 from skipw.ops.call import Call, Result
 from skipw.ops.triton.settings import precision, set_precision
 
-__all__ = ["precision", "run", "run_many", "set_precision", "why_not"]
+__all__ = ["interpreting", "precision", "run", "run_many", "set_precision", "why_not"]
 
 
 def why_not(call: Call | None = None) -> str | None:
     """Why the backend cannot be used here, or cannot serve this call; None if it can."""
     if importlib.util.find_spec("triton") is None:
         return "the package triton is not installed (pip install 'skipw[gpu]')"
-    if not (_interpreting() or torch.cuda.is_available()):
+    if not (interpreting() or torch.cuda.is_available()):
         return "there is no CUDA GPU here (for tests on the CPU set TRITON_INTERPRET=1 before triton is imported)"
     if call is None:
         return None
@@ -68,10 +68,9 @@ def run_many(calls: Sequence[Call]) -> list[Result]:
     return run_calls(calls)
 
 
-def _interpreting() -> bool:
-    loaded = sys.modules.get("skipw.ops.triton.forward")
-    if loaded is not None:  # decided when the kernels were made
-        from skipw.ops.triton.sequence import interpreted
-
-        return interpreted()
-    return os.environ.get("TRITON_INTERPRET", "0") in ("1", "true", "True", "on")
+def interpreting() -> bool:
+    """Whether kernels are interpreted: decided when triton is imported, by the environment at that moment."""
+    loaded = sys.modules.get("triton.language")
+    if loaded is None:
+        return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y")
+    return type(loaded.cdiv).__name__ == "InterpretedFunction"
