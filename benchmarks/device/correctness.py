@@ -33,7 +33,7 @@ def run(device: torch.device, out: Path, precisions: list[str], tiny: bool) -> i
     """Check every precision; writes correctness.json. Returns 1 if a check failed."""
     rows: list[dict[str, Any]] = []
     for precision in precisions:
-        for case in _cases(tiny):
+        for case in _cases(tiny, precision):
             began = time.perf_counter()
             with using(precision):
                 row = {"precision": precision, **case, **_check(case, precision, device)}
@@ -50,12 +50,13 @@ def run(device: torch.device, out: Path, precisions: list[str], tiny: bool) -> i
     return int(failed > 0)
 
 
-def _cases(tiny: bool) -> list[dict[str, Any]]:
-    sizes = (
-        [(5, 1, 2)]
-        if tiny
-        else [(1, 1, 63), (60, 2, 32), (110, 1, 63), (128, 1, 63), (128, 2, 29), (200, 1, 28)]
-    )
+def _cases(tiny: bool, precision: str) -> list[dict[str, Any]]:
+    """Every size for "ieee"; for the others the two that differ in how the weights are held (ten minutes in all)."""
+    sizes = [(128, 1, 63), (60, 2, 32)]
+    if precision == "ieee":
+        sizes += [(1, 1, 63), (110, 1, 63), (128, 2, 29), (200, 1, 28)]
+    if tiny:
+        sizes = [(5, 1, 2)]
     cases = [
         {"model": "skipw", "cell": cell, "hidden": hidden, "layers": layers, "steps": steps, "forced": forced}
         for (hidden, layers, steps), cell, forced in itertools.product(sizes, ("gru", "lstm"), (True, False))

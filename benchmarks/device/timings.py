@@ -51,7 +51,7 @@ def run(device: torch.device, out: Path, precisions: list[str], minutes: float, 
         if _works(name, step, 1 if tiny or name == LOOP else 3)
     }
     taken: dict[str, list[float]] = {name: [] for name in warm}
-    rounds = 2 if tiny else 30
+    rounds = 1 if tiny else 30
     for number in range(rounds):
         for name in taken:
             if name == LOOP and number % 10:

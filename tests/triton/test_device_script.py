@@ -128,7 +128,7 @@ def test_correctness_fails_on_a_wrong_kernel(tmp_path: Path, monkeypatch: pytest
 
     case = {"model": "skipw", "cell": "gru", "hidden": 4, "layers": 1, "steps": 2}
     cases = [{**case, "forced": forced} for forced in (True, False)]
-    monkeypatch.setattr(correctness, "_cases", lambda tiny: cases)
+    monkeypatch.setattr(correctness, "_cases", lambda tiny, precision: cases)
     assert main("correctness", "--tiny", "--out", str(tmp_path), "--precisions", "ieee") == 0
     right = correctness.triton.run
 
