@@ -70,20 +70,23 @@ def test_grid_of_saturated_gates_and_nan_equals_a_run_for_each_point(
         assert not results.updates[:, 2::4].any()
 
 
-def test_each_distinct_piece_of_work_is_done_once(split: Split, make_model, make_identity) -> None:
+def test_a_budget_is_run_only_from_the_window_where_it_differs(
+    split: Split, make_model, make_identity
+) -> None:
     model, ran = make_model("skipw"), []
     model.register_forward_pre_hook(
-        lambda _, args, kwargs: ran.append(len(args[0]) if "updates" in kwargs else 0), with_kwargs=True
+        lambda _, args, kwargs: ran.append(int(kwargs["lengths"].sum())), with_kwargs=True
     )
     points = collected(grid_points(model, split, make_identity(model), THRESHOLDS))
-    prefixes = {
-        (row, start, results.updates[row, : start + 4].tobytes())
-        for results in points.values()
-        for row in range(40)
-        for start in range(0, int(split.lengths[row]), 4)
-    }
-    assert sum(ran) == len(prefixes)
-    assert len(prefixes) < 15 * 40 * 3 / 2
+    wanted = int(split.lengths.sum()) * len(THRESHOLDS)  # one whole run a threshold
+    for point, results in points.items():
+        whole = points[OperatingPoint(4, point.threshold)].updates
+        for row, length in enumerate(split.lengths):
+            differs = (results.updates[row] != whole[row]).nonzero()[0]
+            if len(differs):
+                wanted += int(length) - int(differs[0]) // 4 * 4
+    assert sum(ran) == wanted
+    assert wanted < 0.75 * int(split.lengths.sum()) * len(points)
 
 
 def test_a_window_cut_short_still_loses_an_input_to_a_smaller_budget(make_model, make_identity) -> None:

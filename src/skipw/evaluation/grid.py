@@ -23,8 +23,6 @@ from skipw.operating_point import OperatingPoint
 
 __all__ = ["Identity", "grid_points", "grid_rows", "operating_points_of", "result_rows"]
 
-ROWS_IN_FLIGHT = 16_000  # sequences times points that run at once
-
 
 @dataclass(frozen=True)
 class Identity:
@@ -126,9 +124,9 @@ def _shared(
     advance: Advance,
     how: Mapping[str, Any],
 ) -> Iterator[tuple[OperatingPoint, slice, SequenceResults]]:
-    """All points of a SkipW, a few sequences at a time, so that the work in flight stays bounded."""
+    """All points of a SkipW, a batch of sequences at a time, so that the work in flight stays bounded."""
     model.eval()
-    size = max(1, min(how["batch_size"], ROWS_IN_FLIGHT // len(points)))
+    size = how["batch_size"]
     for start in range(0, len(split.targets), size):
         rows = slice(start, min(start + size, len(split.targets)))
         inputs, lengths, targets = tensors(split, rows)

@@ -1,15 +1,16 @@
-"""Run a SkipW at many operating points at once, each distinct piece of work a single time.
+"""Run a SkipW at many operating points at once; what several points have in common is computed a single time.
 
-A window's choice follows from the state at its start, the budget and the threshold (eqs. 5-10). So two points
-whose choices were the same in every window so far share one state, and what comes out of a window is computed
-once for each distinct pair (state at its start, set of inputs processed). This is exact, whatever the
-weights, ties or lengths: a window cut short by the end of its sequence needs no special case. (The importance is that
-of ``equations``; a backend may round it otherwise, and then a choice that lies on a border may differ.)
+For each threshold the sequences are run once with the whole window as budget. A smaller budget K chooses the same
+inputs until the first window in which more than K inputs reached the threshold; from the state at that window's start,
+and only from there, the sequence is run anew. A window that the end of its sequence cuts short counts with the inputs
+that it still has. This is exact, whatever the weights and ties. (Importance is compared in rounded numbers; a backend
+that rounds a chunk otherwise than a whole sequence may decide otherwise on a border.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,19 +18,34 @@ from torch import Tensor
 
 from skipw import equations
 from skipw.operating_point import OperatingPoint
+from skipw.ops.state import SkipState
 
 __all__ = ["can_share", "run_points"]
 
-LONGEST_WINDOW = 40  # a choice and its state's number are packed into one 64-bit number
 DRAWING = ("sample", "random")
 
 
+@dataclass(frozen=True)
+class _Whole:
+    """The run with the whole window as budget. B sequences of T inputs in W windows, C scores.
+
+    Attributes:
+        scores: Float[B, C].
+        updates: Bool[B, T].
+        states: where each window starts, rows [W · B].
+        needed: Long[W, B], the smallest budget that chooses in this window as the whole window does.
+    """
+
+    scores: Tensor
+    updates: Tensor
+    states: SkipState | None
+    needed: Tensor
+
+
 def can_share(model: torch.nn.Module) -> bool:
-    """Whether ``run_points`` serves a model: its selector must not draw, its window must fit into a
-    number."""
+    """Whether ``run_points`` serves a model: a SkipW whose selector does not draw."""
     rnn: Any = model.rnn
-    window = rnn.window
-    return window is not None and window <= LONGEST_WINDOW and rnn.select not in DRAWING
+    return rnn.window is not None and rnn.select not in DRAWING
 
 
 @torch.inference_mode()
@@ -52,73 +68,89 @@ def run_points(
     Returns:
         scores Float[P, B, C] and updates Bool[P, B, T], as one plain run a point gives them.
     """
+    wholes: dict[float, _Whole] = {}
+    scores, updates = [], []
+    for point in points:
+        if point.threshold not in wholes:
+            wholes[point.threshold] = _run_whole(model, inputs, lengths, point.threshold, backend)
+        answer = _run_point(model, inputs, lengths, point, wholes[point.threshold], backend)
+        scores.append(answer[0])
+        updates.append(answer[1])
+    return torch.stack(scores), torch.stack(updates)
+
+
+def _run_whole(
+    model: torch.nn.Module, inputs: Tensor, lengths: Tensor, threshold: float, backend: str
+) -> _Whole:
+    """Window by window, so that the state at each window's start is known."""
     rnn: Any = model.rnn
-    window, batch = rnn.window, len(inputs)
-    updates = torch.zeros(len(points), batch, inputs.shape[1], dtype=torch.bool)
-    scores: Tensor | None = None
-    state: Any = None
-    node = torch.arange(batch).expand(len(points), -1)  # of each point and sequence: the row of its state
-    sequence = torch.arange(batch)  # of each row
+    window = rnn.window
+    at = OperatingPoint(None, threshold)
+    states: list[SkipState] = []
+    needed, updates = [], []
+    state: SkipState | None = None
+    scores = None
     for start in range(0, inputs.shape[1], window):
-        going = (lengths > start).nonzero().squeeze(1)
-        if not len(going):
-            break
-        rows, of_point = node[:, going].unique(return_inverse=True)
-        state = None if state is None else state.rows(rows)
-        sequence = sequence[rows]
-        present = (lengths[sequence] - start).clamp(max=window)
-        if state is None:
-            first = inputs[sequence, start : start + 1]
-            probe = model(first, at=OperatingPoint(0), backend=backend).rnn.state.importance
-        else:
-            probe = rnn.window_importance(state)
-        bits = _choices(probe, points, rnn, present)
-        place = torch.arange(len(points)).unsqueeze(-1)
-        packed = (of_point << window) | bits[place, of_point]
-        distinct, of_point = packed.unique(return_inverse=True)
-        parent = distinct >> window
-        chosen = ((distinct.unsqueeze(-1) >> torch.arange(window)) & 1).bool()
-        state, sequence, present = _rows(state, parent), sequence[parent], present[parent]
-        chunk = inputs[sequence, start : start + window]
-        chosen = chosen[:, : chunk.shape[1]]
-        answer = model(chunk, updates=chosen, lengths=present, state=state, backend=backend)
-        if scores is None:
-            scores = answer.scores.new_zeros(len(points), batch, answer.scores.shape[-1])
-        scores[:, going] = answer.scores[of_point]
-        updates[:, going, start : start + chunk.shape[1]] = chosen[of_point]
+        chunk = inputs[:, start : start + window]
+        present = (lengths - start).clamp(0, chunk.shape[1])
+        answer = model(chunk, at=at, lengths=present, state=state, backend=backend)
         state = answer.rnn.state
-        node = torch.zeros(len(points), batch, dtype=torch.long)
-        node[:, going] = of_point
+        assert state is not None and state.importance is not None
+        states.append(state)
+        updates.append(answer.rnn.updates)
+        needed.append(_budget_needed(state.importance, rnn.select, threshold, present))
+        scores = answer.scores
     assert scores is not None, "every sequence has at least one input"
-    return scores, updates
+    joined = SkipState.joined(states[:-1]) if len(states) > 1 else None
+    return _Whole(scores, torch.cat(updates, 1), joined, torch.stack(needed))
 
 
-def _rows(state: Any, index: Tensor) -> Any:
-    return None if state is None else state.rows(index)
-
-
-def _choices(importance: Tensor, points: Sequence[OperatingPoint], rnn: Any, present: Tensor) -> Tensor:
-    """Which of a window's inputs each point processes (eqs. 9 and 10), as bits.
+def _budget_needed(importance: Tensor, select: str, threshold: float, present: Tensor) -> Tensor:
+    """The smallest budget with which a window's choice is that of the whole window, Long[B].
 
     Args:
-        importance: Float[M, L], ũ_W of M states.
-        points: P operating points.
-        rnn: the SkipW.
-        present: Long[M], inputs of the window that its sequence still has.
-    Returns:
-        Long[P, M], bit i for slot i.
+        importance: Float[B, L], ũ_W.
+        select, threshold: of eqs. 9 and 10.
+        present: Long[B], inputs of the window that its sequence still has.
     """
-    slots = torch.arange(rnn.window)
-    values = torch.where(slots < present.unsqueeze(-1), 1 << slots, 0)
-    ranks: dict[float | None, Tensor] = {}
-    reached: dict[float, Tensor] = {}
-    choices = []
-    for point in points:
-        key = point.threshold if rnn.select == "first_above" else None
-        if key not in ranks:
-            ranks[key] = equations.selection_rank(importance, select=rnn.select, threshold=point.threshold)
-        if point.threshold not in reached:
-            reached[point.threshold] = torch.where(equations.binarise(importance, point.threshold), values, 0)
-        selected = ranks[key] < point.budget_in(rnn.window)
-        choices.append(torch.where(selected, reached[point.threshold], 0).sum(-1))
-    return torch.stack(choices)
+    rank = equations.selection_rank(importance, select=select, threshold=threshold)
+    slots = torch.arange(importance.shape[-1])
+    wanted = equations.binarise(importance, threshold) & (slots < present.unsqueeze(-1))
+    return torch.where(wanted, rank + 1, 0).amax(-1)
+
+
+def _run_point(
+    model: torch.nn.Module,
+    inputs: Tensor,
+    lengths: Tensor,
+    point: OperatingPoint,
+    whole: _Whole,
+    backend: str,
+) -> tuple[Tensor, Tensor]:
+    """Scores Float[B, C] and updates Bool[B, T] at one point: the whole run's, and anew from where they differ."""
+    rnn: Any = model.rnn
+    batch, num_steps = inputs.shape[:2]
+    exceeds = whole.needed > point.budget_in(rnn.window)  # Bool[W, B]
+    rows = exceeds.any(0).nonzero().squeeze(1)
+    if not len(rows):
+        return whole.scores, whole.updates
+    first = exceeds.int().argmax(0)[rows]
+    scores, updates = whole.scores.clone(), whole.updates.clone()
+    for begins in (True, False):  # a run from the very start has no state yet
+        chosen = (first == 0) == begins
+        if not bool(chosen.any()):
+            continue
+        anew, start = rows[chosen], first[chosen] * rnn.window
+        state = None
+        if not begins:
+            assert whole.states is not None
+            state = whole.states.rows((first[chosen] - 1) * batch + anew)
+        steps = torch.arange(num_steps - int(start.min())) + start.unsqueeze(-1)  # of the sequence; [b, S]
+        inside = steps < num_steps
+        gathered = inputs[anew.unsqueeze(-1), steps.clamp(max=num_steps - 1)]
+        left = lengths[anew] - start
+        answer = model(gathered, at=point, lengths=left, state=state, backend=backend)
+        scores[anew] = answer.scores
+        row = anew.unsqueeze(-1).expand_as(steps)
+        updates[row[inside], steps[inside]] = answer.rnn.updates[inside]
+    return scores, updates

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -81,6 +82,21 @@ class SkipState:
     def rows(self, index: Tensor) -> SkipState:
         """The rows ``index`` (Long[b]) of the batch."""
         return self._map(lambda tensor: tensor[index])
+
+    @classmethod
+    def joined(cls, states: Sequence[SkipState]) -> SkipState:
+        """The rows of several states of the same model, one after the other."""
+        first = states[0]
+        changes: dict[str, object] = {
+            field.name: torch.cat([getattr(state, field.name) for state in states])
+            for field in dataclasses.fields(cls)
+            if isinstance(getattr(first, field.name), Tensor)
+        }
+        layers = [
+            like(same[0], tuple(torch.cat(part) for part in zip(*map(parts, same), strict=True)))
+            for same in zip(*(state.layers for state in states), strict=True)
+        ]
+        return dataclasses.replace(first, layers=tuple(layers), **changes)  # type: ignore[arg-type]
 
     def _map(self, function) -> SkipState:  # type: ignore[no-untyped-def]
         changes: dict[str, object] = {}

@@ -65,7 +65,7 @@ def _by_offset(call: Call) -> Result:
         output=merged(lambda r: r.output),
         updates=merged(lambda r: r.updates),
         importance=merged(lambda r: r.importance),
-        state=_merge_states([result.state for result in results], back),
+        state=SkipState.joined([result.state for result in results]).rows(back),
     )
 
 
@@ -82,19 +82,6 @@ def _rows_of(call: Call, rows: Tensor) -> Call:
         updates=None if call.updates is None else call.updates[rows],
         noise=None if call.noise is None else call.noise[:, rows],
     )
-
-
-def _merge_states(states: list[SkipState], back: Tensor) -> SkipState:
-    changes: dict[str, object] = {}
-    for field in dataclasses.fields(SkipState):
-        values = [getattr(state, field.name) for state in states]
-        if isinstance(values[0], Tensor):
-            changes[field.name] = torch.cat(values)[back]
-    layers = []
-    for same_layer in zip(*(state.layers for state in states), strict=True):
-        joined = tuple(torch.cat(same)[back] for same in zip(*map(parts, same_layer), strict=True))
-        layers.append(like(same_layer[0], joined))
-    return dataclasses.replace(states[0], layers=tuple(layers), **changes)  # type: ignore[arg-type]
 
 
 def _active_candidates(
