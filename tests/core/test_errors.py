@@ -123,7 +123,6 @@ def test_skiprnn_has_one_threshold() -> None:
 @pytest.mark.parametrize(
     ("backend", "message"),
     [
-        ("triton", "'triton' is not part of this version"),
         ("cuda", "must be one of reference, compact, native, triton, auto, got 'cuda'"),
         ("Reference", "got 'Reference'"),
         (None, "got None"),

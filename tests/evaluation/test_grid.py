@@ -86,7 +86,7 @@ def test_a_budget_is_run_only_from_the_window_where_it_differs(
             if len(differs):
                 wanted += int(length) - int(differs[0]) // 4 * 4
     assert sum(ran) == wanted
-    assert wanted < 0.75 * int(split.lengths.sum()) * len(points)
+    assert wanted < int(split.lengths.sum()) * len(points)
 
 
 def test_a_window_cut_short_still_loses_an_input_to_a_smaller_budget(make_model, make_identity) -> None:

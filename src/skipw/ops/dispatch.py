@@ -6,7 +6,7 @@ import enum
 import logging
 
 from skipw.errors import BackendUnavailableError
-from skipw.ops import compact, native, reference
+from skipw.ops import compact, native, reference, triton
 from skipw.ops.call import Call, Result
 
 __all__ = ["Backend", "available", "run"]
@@ -29,8 +29,12 @@ def available() -> dict[str, str]:
     """What each backend says of itself here: "yes", or why not."""
     from skipw.ops.native import library
 
-    absent = "not part of this version"
-    return {"reference": "yes", "compact": "yes", "native": library.why_not() or "yes", "triton": absent}
+    return {
+        "reference": "yes",
+        "compact": "yes",
+        "native": library.why_not() or "yes",
+        "triton": triton.why_not() or "yes",
+    }
 
 
 def run(call: Call, backend: str) -> Result:
@@ -51,16 +55,17 @@ def run(call: Call, backend: str) -> Result:
             return compact.run(call)
         case Backend.NATIVE:
             return native.run(call)
+        case Backend.TRITON:
+            return triton.run(call)
         case Backend.AUTO:
             return _best(call)
-        case _:
-            raise BackendUnavailableError(
-                f"backend {backend!r} is {available()[chosen.value]}; use 'compact', 'reference' or 'auto'."
-            )
 
 
 def _best(call: Call) -> Result:
     """The fastest backend that serves the call; each choice is announced once, with its reason."""
+    if call.x.is_cuda and triton.why_not(call) is None:
+        _announce("triton", "")
+        return triton.run(call)
     reason = native.why_not(call)
     if reason is None:
         _announce("native", "")
