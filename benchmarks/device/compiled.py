@@ -70,10 +70,9 @@ def run(capability: int, only: list[str] | None) -> int:
 
 def _compiled(kernel: Any, settings: dict[str, Any], capability: int) -> list[str]:
     """The columns of one kernel's line."""
+    import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
-
-    import triton
 
     constants = {name: value for name, value in settings.items() if name in kernel.arg_names}
     kinds = {

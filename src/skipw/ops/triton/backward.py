@@ -14,9 +14,9 @@ gradients of weights are products over all inputs, made afterwards (``sequence``
 
 from __future__ import annotations
 
+import triton
 import triton.language as tl
 
-import triton
 from skipw.ops.triton.arithmetic import load_weight, multiply, product
 from skipw.ops.triton.cells import again, gate_gradients, load_tile, store_tile
 from skipw.ops.triton.gates import importance_gradient

@@ -19,9 +19,9 @@ Memory, each contiguous; M models, Y layers, P parts of a state (h; LSTM: h, c),
 
 from __future__ import annotations
 
+import triton
 import triton.language as tl
 
-import triton
 from skipw.ops.triton.arithmetic import load_weight, sigmoid
 from skipw.ops.triton.cells import candidate, load_tile, store_tile
 from skipw.ops.triton.gates import at_slot, select, view_product, window_importance

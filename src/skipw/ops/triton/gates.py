@@ -6,9 +6,9 @@ likewise. L is no constant for the compiler: it would unroll the loops over slot
 
 from __future__ import annotations
 
+import triton
 import triton.language as tl
 
-import triton
 from skipw.ops.triton.arithmetic import sigmoid
 
 __all__ = ["at_slot", "importance_gradient", "select", "view_product", "window_importance"]

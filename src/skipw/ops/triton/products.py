@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import triton
 import triton.language as tl
 
-import triton
 from skipw.ops.triton.arithmetic import multiply, product
 
 __all__ = ["gate_products", "input_products", "resident_products"]

@@ -9,10 +9,10 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+import triton
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-import triton
 from skipw.ops.triton import settings
 from skipw.ops.triton.backward import backward_kernel
 from skipw.ops.triton.forward import forward_kernel
