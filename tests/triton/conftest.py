@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from typing import Any
 
 import pytest
 
@@ -29,17 +28,3 @@ def interpreter() -> None:
     obstacle = _obstacle()
     if obstacle is not None:
         pytest.skip(obstacle)
-
-
-@pytest.fixture(autouse=True)
-def served(monkeypatch: pytest.MonkeyPatch) -> None:
-    """backend="triton" reaches the backend, also where ``dispatch`` does not list it."""
-    from skipw.ops import dispatch, triton
-    from skipw.ops.call import Call
-
-    listed = dispatch.run
-
-    def run(call: Call, backend: str) -> Any:
-        return triton.run(call) if backend == "triton" else listed(call, backend)
-
-    monkeypatch.setattr(dispatch, "run", run)
