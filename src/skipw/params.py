@@ -22,6 +22,9 @@ __all__ = ["DATASETS", "Params", "TrainSettings", "experiment_settings", "load"]
 DATASETS = ("adding", "mnist", "imdb", "har")
 MODELS = ("skipw", "thrrnn", "skiprnn", "dense", "random", "periodic")
 BACKENDS = ("auto", "reference", "compact", "native", "triton")
+SEARCHED = ("skipw", "thrrnn", "skiprnn")
+SPACES = ("wide", "paper")
+SAMPLERS = ("auto", "tpe", "nsga2", "random")
 SOURCES = ("auto", "official", "mirror", "registry", "substitute")
 RATES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
@@ -177,6 +180,33 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class SearchSettings:
+    """A study of one data set: how many trials, of what, how long each."""
+
+    trials: int = value(20, low=1)  # finished ones wanted in all; a re-run adds what is missing
+    epochs: float = value(1.0, low=1e-6)  # passes over the training sequences a trial; 0.5 is half a pass
+    space: str = value("wide", choices=SPACES)
+    models: tuple[str, ...] = value(SEARCHED, choices=SEARCHED)
+    sampler: str = value("auto", choices=SAMPLERS)  # auto: TPE up to 200 trials, NSGA-II beyond
+    warm_start: bool = True  # a trial may start from a finished one of the same shape with a smaller λ
+    from_recipe: bool = True  # the first trial of each model takes the recipe's values
+    stop_early: bool = True  # trials without hope end before their last step
+    validations: int = value(10, low=2)  # a trial
+    val_limit: int | None = value(2000, low=1)  # sequences that trials are judged on; null = all
+    test_limit: int | None = value(None, low=1)  # sequences that the front's trials are reported on
+    seed: int = value(0, low=0)
+    workers: int = value(1, low=1)  # trials side by side, one thread each
+
+
+@dataclass(frozen=True)
+class Search:
+    adding: SearchSettings = SearchSettings()
+    mnist: SearchSettings = SearchSettings()
+    imdb: SearchSettings = SearchSettings()
+    har: SearchSettings = SearchSettings()
+
+
+@dataclass(frozen=True)
 class Evaluate:
     thresholds: Thresholds = Thresholds()
     batch_size: int = value(500, low=1)
@@ -219,6 +249,7 @@ class Params:
     download: Download = Download()
     prepare: Prepare = Prepare()
     train: Train = Train()
+    search: Search = Search()
     evaluate: Evaluate = Evaluate()
     pareto: Pareto = Pareto()
     register: Register = Register()

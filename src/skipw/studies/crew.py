@@ -1,0 +1,106 @@
+"""Processes of this machine that run trials side by side."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO, Protocol
+
+from skipw.studies.worker import WorkerSpec
+
+__all__ = ["Crew", "LocalCrew", "gpus"]
+
+PATIENCE = 20.0  # seconds that a worker has to leave its checkpoint
+
+
+class Crew(Protocol):
+    """Workers somewhere. ``search`` starts them, asks how many live, and ends them."""
+
+    def start(self, number: int) -> None:
+        """Start so many more."""
+
+    def alive(self) -> int:
+        """How many run."""
+
+    def deaths(self) -> list[str]:
+        """Why workers ended that should not have, since the last call."""
+
+    def stop(self) -> None:
+        """End all; unfinished trials keep their checkpoints."""
+
+
+class LocalCrew:
+    """One process a worker, one thread each; with GPUs, they are dealt out in turn.
+
+    Args:
+        spec: what the workers are told.
+        logs: folder of their output.
+    """
+
+    def __init__(self, spec: WorkerSpec, logs: Path) -> None:
+        self._spec = spec
+        self._logs = logs
+        self._running: list[tuple[subprocess.Popen[bytes], Path, IO[bytes]]] = []
+        self._started = 0
+
+    def start(self, number: int) -> None:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        devices = gpus()
+        for _ in range(number):
+            path = self._logs / f"worker-{self._started}.log"
+            env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+            if devices:
+                env["CUDA_VISIBLE_DEVICES"] = devices[self._started % len(devices)]
+            command = [sys.executable, "-m", "skipw.studies.worker", self._spec.to_json()]
+            output = path.open("wb")
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=env,
+                start_new_session=True,  # Ctrl-C reaches the launcher alone, which ends its workers in order
+            )
+            self._running.append((process, path, output))
+            self._started += 1
+
+    def alive(self) -> int:
+        return sum(process.poll() is None for process, _, _ in self._running)
+
+    def deaths(self) -> list[str]:
+        ended = [entry for entry in self._running if entry[0].poll() is not None]
+        self._running = [entry for entry in self._running if entry[0].poll() is None]
+        reasons = []
+        for process, path, output in ended:
+            output.close()
+            if process.returncode:
+                reasons.append(_reason(process.returncode, path))
+        return reasons
+
+    def stop(self) -> None:
+        for sign, patience in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, 5.0)):
+            running = [process for process, _, _ in self._running if process.poll() is None]
+            for process in running:
+                process.send_signal(sign)
+            limit = time.monotonic() + patience
+            while any(process.poll() is None for process in running) and time.monotonic() < limit:
+                time.sleep(0.05)
+
+
+def gpus() -> list[str]:
+    """The GPUs that workers may use, as CUDA_VISIBLE_DEVICES names them; empty without any. Needs no torch."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [name for name in chosen.split(",") if name.strip()]
+    return [str(number) for number, _ in enumerate(Path("/proc/driver/nvidia/gpus").glob("*"))]
+
+
+def _reason(code: int, log: Path) -> str:
+    """How a worker ended and the last line that it wrote."""
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return f"{how}: {lines[-1] if lines else 'it said nothing'}"

@@ -1,0 +1,140 @@
+"""Where studies are kept: a journal file on one machine, a database or Optuna's gRPC proxy for many."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages.journal import JournalFileBackend
+
+from skipw.errors import ParamsError
+from skipw.studies.errors import StudyError
+from skipw.tracking.store import mlruns_folder
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+__all__ = ["MAX_RETRIES", "dashboard_command", "default_storage", "open_storage", "resolved"]
+
+DATABASES = ("sqlite", "postgresql", "mysql")
+HEARTBEAT = 10  # seconds between two signs of life of a trial, in a database
+GRACE = 60  # seconds without one after which a trial's worker counts as dead
+MAX_RETRIES = 3  # of one trial whose worker died
+CONNECT_TIMEOUT = 10  # seconds
+
+
+def default_storage(dataset: str) -> str:
+    """The journal file of a data set's studies, beside MLflow's database."""
+    return str(mlruns_folder() / f"study-{dataset}.journal")
+
+
+def resolved(where: str) -> str:
+    """The same storage with an absolute path, so that workers and copies of the repository find it."""
+    if where.startswith("sqlite:///"):
+        return f"sqlite:///{Path(where.removeprefix('sqlite:///')).expanduser().absolute()}"
+    if "://" in where:
+        return where
+    return str(Path(where).expanduser().absolute())
+
+
+def open_storage(where: str, *, create: bool = True) -> BaseStorage:
+    """Open a storage.
+
+    In a database trials give signs of life; one whose worker died is put into the queue again by whoever runs
+    the next trial, ``MAX_RETRIES`` times at most.
+
+    Args:
+        where: a journal file's path, ``sqlite:///...``, ``postgresql+psycopg://...`` or ``grpc://host:port``.
+        create: False refuses a journal or SQLite file that does not exist.
+    Raises:
+        ParamsError: if it is none of these.
+        StudyError: if it can't be reached; the message says why.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    where = resolved(where)
+    scheme = where.partition("://")[0].partition("+")[0] if "://" in where else ""
+    file = where.removeprefix("sqlite:///") if scheme == "sqlite" else where
+    if scheme in ("", "sqlite"):
+        _check_file(Path(file), create)
+    try:
+        match scheme:
+            case "":
+                return JournalStorage(JournalFileBackend(file))
+            case "grpc":
+                return _proxy(where)
+            case _ if scheme in DATABASES:
+                return _database(where)
+    except (OSError, ImportError, ValueError) as error:
+        raise StudyError(_unreachable(where, error)) from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("sqlalchemy", "psycopg", "alembic", "optuna"):
+            raise
+        raise StudyError(_unreachable(where, error)) from error
+    raise ParamsError(
+        f"expected a journal file's path, sqlite:///FILE, postgresql+psycopg://USER@HOST/NAME or "
+        f"grpc://HOST:PORT, got {hidden(where)!r}."
+    )
+
+
+def dashboard_command(where: str) -> str:
+    """The command that shows a storage's studies in Optuna's dashboard."""
+    return f"optuna-dashboard {hidden(resolved(where))}"
+
+
+def hidden(where: str) -> str:
+    """The address without its password."""
+    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", where)
+
+
+def _check_file(path: Path, create: bool) -> None:
+    if not create and not path.is_file():
+        raise StudyError(f"{path} does not exist; start a study with `skipw search`, or name its storage.")
+    if path.is_dir():
+        raise StudyError(
+            f"{path} is a folder; a study's journal is a file, such as {path / 'study.journal'}."
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(_unreachable(str(path), error)) from error
+
+
+def _database(url: str) -> RDBStorage:
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if url.startswith("postgresql"):
+        options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT}
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    return RDBStorage(
+        url,
+        engine_kwargs=options,
+        heartbeat_interval=HEARTBEAT,
+        grace_period=GRACE,
+        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRIES),
+    )
+
+
+def _proxy(url: str) -> BaseStorage:
+    from optuna.storages import GrpcStorageProxy
+
+    host, _, port = url.removeprefix("grpc://").rstrip("/").rpartition(":")
+    if not host or not port.isdigit():
+        raise ParamsError(f"expected grpc://HOST:PORT, got {url!r}.")
+    storage = GrpcStorageProxy(host=host, port=int(port))
+    storage.wait_server_ready(timeout=CONNECT_TIMEOUT)
+    return storage
+
+
+def _unreachable(where: str, error: BaseException) -> str:
+    """One line on why a storage can't be used, and what to do."""
+    reason = " ".join(str(error).split())
+    if isinstance(error, ImportError):
+        remedy = "install its driver: pip install 'skipw[postgres]'"
+    elif "://" in where:
+        remedy = "check the address, that the server runs and that the database exists"
+    else:
+        remedy = "check the path and who may write there"
+    return f"the storage {hidden(where)} can't be reached ({hidden(reason)[:300]}); {remedy}."

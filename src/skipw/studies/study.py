@@ -1,0 +1,134 @@
+"""A study in its storage: made, found again, compared with what is asked for."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
+from optuna.study import StudyDirection
+
+from skipw.studies.errors import StudyError
+from skipw.studies.plan import Plan
+from skipw.studies.samplers import make_sampler
+from skipw.studies.space import nearest
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.storages import BaseStorage
+
+__all__ = ["OBJECTIVES", "find_study", "open_study", "studies_of"]
+
+OBJECTIVES = ("error", "inputs_processed")  # both are minimised
+FACTS = "facts"
+
+
+def open_study(plan: Plan, storage: BaseStorage, name: str | None = None) -> Study:
+    """The plan's study, made if need be (by any of several processes).
+
+    Args:
+        plan: what is searched.
+        storage: from ``open_storage``.
+        name: the plan's own by default; another name must belong to the same search.
+    Raises:
+        StudyError: a study of that name searches another space, or other data.
+    """
+    name = name or plan.study_name
+    sampler = make_sampler(plan.search.sampler, plan.search.trials, plan.search.seed)
+    directions = [StudyDirection.MINIMIZE] * len(OBJECTIVES)
+    try:
+        study = optuna.create_study(storage=storage, study_name=name, directions=directions, sampler=sampler)
+    except DuplicatedStudyError:
+        study = optuna.load_study(storage=storage, study_name=name, sampler=sampler)
+    facts = study.user_attrs.get(FACTS)
+    if facts is None:
+        if study.get_trials(deepcopy=False):
+            raise StudyError(f"the study {name} was not made by skipw; choose another name.")
+        _describe(study, plan)
+    elif facts != plan.facts():
+        raise StudyError(_difference(name, facts, plan.facts()))
+    return study
+
+
+def _describe(study: Study, plan: Plan) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names(list(OBJECTIVES))
+    study.set_user_attr("title", plan.title)
+    study.set_user_attr("metric", plan.metric)
+    study.set_user_attr("constant", plan.constant)
+    study.set_user_attr(FACTS, plan.facts())
+    if plan.search.from_recipe:
+        extra = {"warm_start": False} if plan.search.warm_start else {}
+        for model in plan.models:
+            if model == "skiprnn" and "thrrnn" in plan.models:
+                continue  # the same training; ThrRNN is judged at more points
+            first = nearest(plan.space, model, plan.recipe)
+            study.enqueue_trial(first | extra, skip_if_exists=True)
+
+
+def _difference(name: str, theirs: dict[str, Any], ours: dict[str, Any]) -> str:
+    """What keeps a study from being the one that is asked for."""
+    what = {
+        "dataset": "another data set",
+        "data_source": "another data source",
+        "prepared": "data that were prepared otherwise",
+        "space": "another space",
+        "search": "other search settings",
+        "fixed": "another recipe",
+        "thresholds": "other thresholds",
+    }
+    parts = []
+    for key, text in what.items():
+        then, now = theirs.get(key), ours[key]
+        if then == now:
+            continue
+        if isinstance(then, dict) and isinstance(now, dict):
+            keys = sorted(k for k in {*then, *now} if then.get(k) != now.get(k))
+            text += f" ({', '.join(keys)})"
+        elif key != "prepared":
+            text += f" ({then}, not {now})"
+        parts.append(text)
+    return (
+        f"the study {name} was made for {', '.join(parts)}; leave --study out to get a study of its own, or "
+        "ask for the same again."
+    )
+
+
+def studies_of(storage: BaseStorage, dataset: str) -> list[str]:
+    """The names of a data set's studies, the one with the newest trial last."""
+    found = []
+    for summary in optuna.get_all_study_summaries(storage, include_best_trial=False):
+        facts = summary.user_attrs.get(FACTS)
+        if isinstance(facts, dict) and facts.get("dataset") == dataset:
+            trials = optuna.load_study(storage=storage, study_name=summary.study_name).get_trials(
+                deepcopy=False
+            )
+            started = [trial.datetime_start.timestamp() for trial in trials if trial.datetime_start]
+            found.append((max(started, default=0.0), summary.study_name))
+    return [name for _, name in sorted(found)]
+
+
+def find_study(storage: BaseStorage, dataset: str, name: str | None = None) -> Study:
+    """A study to look at: the named one, else the data set's newest.
+
+    Raises:
+        StudyError: there is none, or it is of another data set.
+    """
+    if name is None:
+        names = studies_of(storage, dataset)
+        if not names:
+            raise StudyError(
+                f"this storage holds no study of {dataset}; `skipw search {dataset}` starts one."
+            )
+        name = names[-1]
+    try:
+        study = optuna.load_study(storage=storage, study_name=name)
+    except KeyError:
+        known = ", ".join(studies_of(storage, dataset)) or "none"
+        raise StudyError(f"this storage holds no study {name}; those of {dataset}: {known}.") from None
+    facts = study.user_attrs.get(FACTS)
+    if not isinstance(facts, dict) or facts.get("dataset") != dataset:
+        raise StudyError(f"the study {name} is not one of {dataset}.")
+    return study
