@@ -1,6 +1,6 @@
 """Does the search beat random search at equal trials? Studies of several seeds, their hypervolumes compared.
 
-python benchmarks/search.py adding har [--trials 20] [--seeds 3] [--out benchmarks/results/search.json]
+python benchmarks/search.py adding har [--trials 16] [--seeds 3] [--out benchmarks/results/search.json]
 
 Arms: ``search`` is what `skipw search` does (the recipes' values first, then TPE, warm starts); ``tpe`` is TPE alone,
 ``random`` is random search. All stop hopeless trials early. Studies live in a folder of their own and resume, so a
@@ -21,7 +21,7 @@ from typing import Any
 from skipw.params import SearchSettings, load
 
 log = logging.getLogger("compare")
-EPOCHS = {"adding": 0.15, "har": 1.0, "mnist": 0.25, "imdb": 0.5}
+EPOCHS = {"adding": 0.1, "har": 0.7, "mnist": 0.2, "imdb": 0.4}
 ARMS: dict[str, dict[str, Any]] = {
     "search": {"sampler": "tpe", "from_recipe": True, "warm_start": True},
     "tpe": {"sampler": "tpe", "from_recipe": False, "warm_start": False},
@@ -87,7 +87,7 @@ def main() -> None:
     )
     parser.add_argument("datasets", nargs="+", choices=tuple(EPOCHS))
     parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=list(ARMS))
-    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--data", type=Path, default=Path("data"))
