@@ -23,7 +23,7 @@ COLOURS = {
     "periodic": ("#CC79A7", "#E0B1CC"),
 }
 #: Trials of a search stay behind the named experiments.
-PALE = {"skipw": "#7FB2DB", "thrrnn": "#EFAE7C", "skiprnn": "#7FCDB5"}
+PALE = {"skipw": "#A9CBE8", "thrrnn": "#F4C8A4", "skiprnn": "#A5DBCB"}
 NAMES = {
     "skipw": "SkipW",
     "thrrnn": "ThrRNN",

@@ -189,7 +189,9 @@ def _comparison(evidence: Evidence) -> Table:
             row.append("–")
             if len(found):
                 one = found.iloc[0]
-                row[-1] = f"{metric_text(one['value'], metric)} ({share_text(one['inputs_processed'])} %)"
+                row[-1] = (
+                    f"{metric_text(one['value'], metric)} ({share_text(one['inputs_processed'])}\u00a0%)"
+                )
         cells.append(row)
     unit = "accuracy in %" if metric == "accuracy" else "MSE"
     return Table(

@@ -25,7 +25,7 @@ SYMBOLS = {
     "random": "line-ns",
     "periodic": "x-thin-open",
 }
-GAP = (None, None, "", 0)
+GAP = (None, None, "", 6)
 DASHES = {"thrrnn": "dash", "periodic": "dot"}
 
 
@@ -195,7 +195,7 @@ def _searched(curves: list[Curve], metric: str, split: str) -> Any:
         x=x, y=y, hovertext=labels, hoverinfo="text", mode="markers" if model == "skiprnn" else "lines+markers",
         name=f"{curves[0].group} ({len({curve.experiment for curve in curves})})", legendrank=1001,
         line={"color": colour, "width": 1, "dash": DASHES.get(model, "solid")},
-        marker={"symbol": SYMBOLS[model], "size": sizes, "color": colour, "line": {"width": 0}},
+        marker={"symbol": SYMBOLS[model], "size": sizes, "opacity": 1, "color": colour},
     )  # fmt: skip
 
 
