@@ -65,8 +65,7 @@ def check_devices(settings: TrainSettings, prepared: Path) -> None:
 def trainer_options(settings: TrainSettings) -> dict[str, Any]:
     """What Lightning's trainer is told of devices; ``plugins`` may be added to.
 
-    With several devices the processes exist already (rank.py), as under torchrun: Lightning starts none. Parameters can
-    only go unused where random updates drop every input of a process's part.
+    With several devices the processes exist already (rank.py), as under torchrun: Lightning starts none.
     """
     options: dict[str, Any] = {
         "accelerator": accelerator_of(settings),
@@ -74,8 +73,6 @@ def trainer_options(settings: TrainSettings) -> dict[str, Any]:
         "plugins": [],
     }
     if settings.devices > 1:
-        options["strategy"] = DDPStrategy(
-            broadcast_buffers=False, find_unused_parameters=settings.model == "random"
-        )
+        options["strategy"] = DDPStrategy(broadcast_buffers=False)
         options["plugins"] = [LightningEnvironment()]
     return options
