@@ -25,6 +25,7 @@ BACKENDS = ("auto", "reference", "compact", "native", "triton")
 SEARCHED = ("skipw", "thrrnn", "skiprnn")
 SPACES = ("wide", "paper")
 SAMPLERS = ("auto", "tpe", "nsga2", "random")
+ACCELERATORS = ("cpu", "gpu", "auto")
 SOURCES = ("auto", "official", "mirror", "registry", "substitute")
 RATES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
@@ -64,7 +65,7 @@ class TrainSettings:
     random_budget_from: float = value(0.0, low=0.0, high=1.0)  # share of the run after which that begins
     # The optimiser (Adam) and the run.
     steps: int = value(2000, low=1)  # batches in all
-    batch_size: int = value(64, low=1)
+    batch_size: int = value(64, low=1)  # sequences of a step, over all devices
     learning_rate: float = value(1e-3, low=1e-9, high=1.0)  # its peak
     schedule: str = value("cosine", choices=("cosine", "constant", "exponential"))
     warmup: float = value(0.0, low=0.0, high=0.99)  # share of the run in which the rate rises linearly
@@ -75,14 +76,17 @@ class TrainSettings:
     label_smoothing: float = value(0.0, low=0.0, high=0.99)  # classification only
     clip: float | None = value(1.0, low=1e-9)  # largest global norm of the gradient; null = no clipping
     val_every: int = value(250, low=1)  # steps between validations
-    eval_batch_size: int = value(500, low=1)
+    eval_batch_size: int = value(500, low=1)  # sequences that a device holds at once in a validation
     patience: int | None = value(None, low=1)  # validations without a better loss; null = never stop
     checkpoint_from: float = value(0.0, low=0.0, high=1.0)  # share of the run before which none is kept
     train_limit: int | None = value(None, low=1)  # use only the first so many sequences; null = all
     val_limit: int | None = value(None, low=1)
     seed: int = value(0, low=0)
-    num_threads: int = value(1, low=1)
+    num_threads: int = value(1, low=1)  # of each process
     backend: str = value("auto", choices=BACKENDS)
+    # Where it runs (docs/scaling.md). A GPU is an NVIDIA one; auto takes it where there is one.
+    accelerator: str = value("cpu", choices=ACCELERATORS)
+    devices: int = value(1, low=1)  # processes, each on its own device with batch_size / devices sequences
 
     @property
     def trained(self) -> bool:
@@ -369,6 +373,11 @@ def _check_settings(settings: TrainSettings, where: str) -> None:
     if not settings.start.endswith(end):
         raise ParamsError(
             f"{where}.start: expected the folder DVC waits for, <data>/{end}, got {settings.start!r}."
+        )
+    if settings.batch_size % settings.devices:
+        raise ParamsError(
+            f"{where}.batch_size: {settings.devices} devices take equal parts of a batch, "
+            f"{settings.batch_size} sequences can't be split so; use a multiple of {settings.devices}."
         )
     shares = [share for share, _ in settings.cost_schedule]
     if not shares or shares != sorted(shares) or shares[0] < 0 or shares[-1] > 1:
