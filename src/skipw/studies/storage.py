@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage, RDBStorage
 
 from skipw.errors import ParamsError
@@ -59,19 +61,23 @@ def open_storage(where: str, *, create: bool = True) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # failed trials are told of by their workers
     where = resolved(where)
     scheme = where.partition("://")[0].partition("+")[0] if "://" in where else ""
-    if scheme == "sqlite" and (not where.startswith(SQLITE) or where in (SQLITE, f"{SQLITE}:memory:")):
+    if scheme == "sqlite" and (not where.startswith(SQLITE) or where.endswith(("/", ":memory:"))):
         raise ParamsError(f"expected {SQLITE}FILE, got {where!r}; a study in memory ends with its process.")
     file = where.removeprefix(SQLITE)
     if scheme in ("", "sqlite"):
         _check_file(Path(file), create)
     try:
-        match scheme:
-            case "":
-                return _journal(file)
-            case "grpc":
-                return _proxy(where)
-            case _ if scheme in DATABASES:
-                return _database(where)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            match scheme:
+                case "":
+                    return _journal(file)
+                case "grpc":
+                    return _proxy(where)
+                case _ if scheme in DATABASES:
+                    return _database(where)
+    except ParamsError:
+        raise
     except (OSError, ImportError, ValueError) as error:
         raise StudyError(_unreachable(where, error)) from error
     except Exception as error:

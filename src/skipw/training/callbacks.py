@@ -55,7 +55,8 @@ class History(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = [dict(row) for row in state_dict["rows"]]
         for row in self.rows:  # a rule that counts gets its count back
-            self._over = any([rule(row) for rule in self.stop_rules])
+            verdicts = [rule(row) for rule in self.stop_rules]
+            self._over = any(verdicts)
 
     def write(self, path: Path) -> None:
         """Write history.csv."""
