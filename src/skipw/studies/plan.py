@@ -132,7 +132,9 @@ def make_plan(dataset: str, params: Params, search: SearchSettings, data: Path) 
         if getattr(search, name) < 1:
             raise ParamsError(f"a study needs at least 1 of {name}, got {getattr(search, name)}.")
     if not 0 < search.epochs < math.inf:
-        raise ParamsError(f"epochs must be more than 0 passes over the data, and finite, got {search.epochs:g}.")
+        raise ParamsError(
+            f"epochs must be more than 0 passes over the data, and finite, got {search.epochs:g}."
+        )
     if not search.models:
         raise ParamsError("a study needs at least one model of skipw, thrrnn and skiprnn, got none.")
     folder = data / "prepared" / dataset

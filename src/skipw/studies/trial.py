@@ -236,6 +236,8 @@ def _logger(
     """The trial's run in MLflow, nested under the study's; after a kill the same run goes on."""
     if journal is None:
         return None
+    from mlflow.exceptions import MlflowException
+
     from skipw.tracking.runs import training_run
     from skipw.tracking.study_runs import PARENT_TAG
     from skipw.training import scratch_folder
@@ -257,7 +259,11 @@ def _logger(
         "scale": journal.scale,
     }
     values = dataclasses.asdict(settings)
-    logger = training_run(settings.experiment, plan.dataset, values, tags, unfinished)
+    try:
+        logger = training_run(settings.experiment, plan.dataset, values, tags, unfinished)
+    except (MlflowException, OSError) as error:
+        log.warning("MLflow does not take trial %d: %s", trial.number, str(error).splitlines()[0])
+        return None
     trial.set_user_attr("run_id", logger.run_id)
     return logger
 
