@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
 from dataclasses import dataclass
 
-import optuna
 from optuna import Study
-from optuna.exceptions import ExperimentalWarning
-from optuna.storages import RetryHeartbeatStaleTrialCallback
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from skipw.studies.places import is_alive
-from skipw.studies.storage import MAX_RETRIES
+from skipw.studies.retry import MAX_RETRIES, given_up, has_successor, origin_of, requeue
 
 __all__ = ["FINISHED", "Counts", "count", "origin_of", "requeue_orphans", "surplus"]
 
@@ -50,45 +47,57 @@ def count(study: Study) -> Counts:
     )
 
 
-def origin_of(trial: FrozenTrial) -> int:
-    """The number of a trial, or of the one whose work it goes on with: both have one name and one checkpoint."""
-    return int(trial.system_attrs.get("failed_trial", trial.number))
+def surplus(study: Study, number: int, wanted: int) -> str | None:
+    """Why a trial that was just begun is one too many; None if it is not.
 
-
-def surplus(study: Study, number: int, wanted: int) -> bool:
-    """Whether a trial that was just begun is one too many: several machines may each take the last one."""
-    others = study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.RUNNING))
-    return sum(trial.number < number for trial in others) >= wanted
+    Several machines may each take the last one, or each find that the same trial was left by its worker.
+    """
+    others = [
+        trial
+        for trial in study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.RUNNING))
+        if trial.number < number
+    ]
+    if len(others) >= wanted:
+        return "surplus: another machine took the last trial at the same time"
+    origin = origin_of(study.get_trials(deepcopy=False)[number])
+    twins = [trial.number for trial in others if origin_of(trial) == origin]
+    return f"surplus: trial {twins[0]} is the same one" if twins else None
 
 
 def requeue_orphans(study: Study) -> list[int]:
     """Fail each running trial whose worker on this machine died, and put the same settings into the queue.
 
     The new trial goes on from the old one's last checkpoint. After ``MAX_RETRIES`` deaths it is given up. Trials
-    of other machines are left to the database's heartbeat.
+    of other machines are left alone as long as their workers may live. Only one process of a machine may call this
+    at a time: hold ``Places.claiming``.
 
     Returns:
         the numbers of the orphans.
     """
     orphans = []
-    retry = _retry()
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if not _is_orphan(trial):
+        if _is_orphan(trial) and _fail(study, trial):
+            orphans.append(trial.number)
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.FAIL,)):
+        # Failed above, or by a process that died before it came to the second half, or interrupted.
+        if "reason" in trial.user_attrs or given_up(trial) or has_successor(study, trial):
             continue
-        try:
-            study.tell(trial.number, state=TrialState.FAIL)
-        except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
-            continue  # another process was quicker
-        retry(study, trial)
-        orphans.append(trial.number)
+        requeue(study, trial)
         log.info("trial %d was left by its worker; it goes on from its checkpoint", trial.number)
     return orphans
 
 
-def _retry() -> RetryHeartbeatStaleTrialCallback:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRIES)
+def _fail(study: Study, trial: FrozenTrial) -> bool:
+    """Whether it was still there to be failed; another machine may have been quicker."""
+    try:
+        if given_up(trial):
+            reason = f"given up: its worker died {MAX_RETRIES + 1} times"
+            study._storage.set_trial_user_attr(trial._trial_id, "reason", reason)
+            log.warning("trial %d: %s", trial.number, reason)
+        study.tell(trial.number, state=TrialState.FAIL)
+    except (ValueError, UpdateFinishedTrialError):
+        return False
+    return True
 
 
 def _is_orphan(trial: FrozenTrial) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -34,7 +35,7 @@ class Crew(Protocol):
 
 
 class LocalCrew:
-    """One process a worker, one thread each; with GPUs, they are dealt out in turn.
+    """One process a worker, one thread each; with GPUs, they are dealt out in turn. They end with this process.
 
     Args:
         spec: what the workers are told.
@@ -55,11 +56,10 @@ class LocalCrew:
             env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
             if devices:
                 env["CUDA_VISIBLE_DEVICES"] = devices[self._started % len(devices)]
-            command = [sys.executable, "-m", "skipw.studies.worker", self._spec.to_json()]
             output = path.open("wb")
             process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
+                [sys.executable, "-m", "skipw.studies.worker"],
+                stdin=subprocess.PIPE,  # stays open as long as the launcher lives
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=env,
@@ -67,6 +67,10 @@ class LocalCrew:
             )
             self._running.append((process, path, output))
             self._started += 1
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):  # it died at once; ``deaths`` tells
+                process.stdin.write(f"{self._spec.to_json()}\n".encode())
+                process.stdin.flush()
 
     def alive(self) -> int:
         return sum(process.poll() is None for process, _, _ in self._running)
@@ -77,6 +81,9 @@ class LocalCrew:
         reasons = []
         for process, path, output in ended:
             output.close()
+            if process.stdin is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.close()
             if process.returncode:
                 reasons.append(_reason(process.returncode, path))
         return reasons

@@ -63,9 +63,10 @@ class Display:
         new = [done[number] for number in sorted(done.keys() - self._known)]
         if new or self._outcome is None:
             self._outcome = read_outcome(self._study)
+        before = len(self._known)
         self._known |= done.keys()
-        for trial in new:
-            self._say(trial, len(done))
+        for place, trial in enumerate(new, start=before + 1):
+            self._say(trial, place)
         return len(done)
 
     def seconds_left(self) -> float | None:

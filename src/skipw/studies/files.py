@@ -8,11 +8,13 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optuna.trial import FrozenTrial, TrialState
+
 from skipw.data.atomic import replaced_folder, write_json
 from skipw.studies.errors import StudyError
 from skipw.studies.judge import grid_of
 from skipw.studies.page import write_study_page
-from skipw.studies.trial import COUNT_WINDOW
+from skipw.studies.trial import COUNT_WINDOW, is_here
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -88,8 +90,10 @@ def _publish_trial(
     study: Study, experiment: str, trials: Path, plan: Plan, params: Params, places: Places
 ) -> None:
     model = places.model(experiment)
-    if not (model / "model.json").exists():
-        _fetch(study, experiment, model)
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    trial = next(trial for trial in complete if trial.user_attrs["experiment"] == experiment)
+    if not is_here(trial, places):
+        _fetch(trial, experiment, model)
     out = trials / experiment
     out.mkdir()
     for name in MODEL_FILES:
@@ -106,12 +110,9 @@ def _publish_trial(
     grid.to_csv(out / "grid.csv", index=False, lineterminator="\n")
 
 
-def _fetch(study: Study, experiment: str, model: Path) -> None:
+def _fetch(trial: FrozenTrial, experiment: str, model: Path) -> None:
     """Bring a model that was trained elsewhere from its MLflow run."""
-    runs = {
-        t.user_attrs.get("experiment"): t.user_attrs.get("run_id") for t in study.get_trials(deepcopy=False)
-    }
-    run_id = runs.get(experiment)
+    run_id = trial.user_attrs.get("run_id")
     problem = "it has no MLflow run"
     if run_id is not None:
         from mlflow.exceptions import MlflowException
@@ -119,6 +120,7 @@ def _fetch(study: Study, experiment: str, model: Path) -> None:
         from skipw.tracking.study_runs import fetch_trial
 
         try:
+            shutil.rmtree(model, ignore_errors=True)
             fetch_trial(run_id, model)
             return
         except (MlflowException, OSError) as error:

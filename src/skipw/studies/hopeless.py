@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -74,7 +75,7 @@ class Hopeless:
         return f"dead gates: {now.inputs * self.num_steps:.2g} inputs a sequence at {now.fraction:.0%} of the run"
 
     def _no_learning(self, now: Moment) -> str | None:
-        best = min(moment.error for moment in self.moments)
+        best = min(math.inf if math.isnan(moment.error) else moment.error for moment in self.moments)
         if now.fraction < NO_LEARNING_FROM or best < (1.0 - NO_LEARNING_GAIN) * self.constant:
             return None
         return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,8 +99,9 @@ class Plan:
     ) -> TrainSettings:
         """The training that a trial does: ``epochs`` passes over the data, whatever its batch size."""
         batch = int(chosen.get("batch_size", self.fixed.get("batch_size", TrainSettings.batch_size)))
-        batch = min(batch, self.sizes["train"])
-        steps = max(self.search.validations, round(self.search.epochs * self.sizes["train"] / batch))
+        sequences = min(self.sizes["train"], self.fixed.get("train_limit") or self.sizes["train"])
+        batch = min(batch, sequences)
+        steps = max(self.search.validations, round(self.search.epochs * sequences / batch))
         own = {
             "experiment": experiment,
             "dataset": self.dataset,
@@ -129,8 +131,10 @@ def make_plan(dataset: str, params: Params, search: SearchSettings, data: Path) 
     for name in ("trials", "workers"):
         if getattr(search, name) < 1:
             raise ParamsError(f"a study needs at least 1 of {name}, got {getattr(search, name)}.")
-    if search.epochs <= 0:
-        raise ParamsError(f"epochs must be more than 0 passes over the data, got {search.epochs:g}.")
+    if not 0 < search.epochs < math.inf:
+        raise ParamsError(
+            f"epochs must be more than 0 passes over the data, and finite, got {search.epochs:g}."
+        )
     if not search.models:
         raise ParamsError("a study needs at least one model of skipw, thrrnn and skiprnn, got none.")
     folder = data / "prepared" / dataset

@@ -13,6 +13,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 from optuna.trial import FrozenTrial, TrialState
 
 from skipw.errors import ParamsError
+from skipw.studies.retry import place_of
 
 __all__ = ["LARGE", "SeededSampler", "make_sampler"]
 
@@ -51,9 +52,10 @@ def _tpe(seed: int) -> BaseSampler:
 
 
 class SeededSampler(BaseSampler):
-    """A sampler whose draws for trial n depend on the seed, on n and on the trials before, on nothing else.
+    """A sampler whose draws for a trial depend on the seed, on its place and on the trials before, on nothing else.
 
-    A study that was stopped goes on as if it had not been, and workers side by side don't draw the same.
+    A study that was stopped goes on as if it had not been, and workers side by side don't draw the same. A trial that
+    is tried again has a new number, but its old place.
 
     Args:
         make: builds the sampler from a seed.
@@ -66,29 +68,30 @@ class SeededSampler(BaseSampler):
         self._number = -1
         self._inner = make(seed)
 
-    def _of(self, trial: FrozenTrial) -> BaseSampler:
+    def _of(self, study: Study, trial: FrozenTrial) -> BaseSampler:
         if trial.number != self._number:
             self._number = trial.number
-            self._inner = self._make((self._seed * 1_000_003 + trial.number * 7_919 + 17) % 2**31)
+            place = place_of(study, trial)
+            self._inner = self._make((self._seed * 1_000_003 + place * 7_919 + 17) % 2**31)
         return self._inner
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self._of(trial).before_trial(study, trial)
+        self._of(study, trial).before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._of(trial).infer_relative_search_space(study, trial)
+        return self._of(study, trial).infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self._of(trial).sample_relative(study, trial, search_space)
+        return self._of(study, trial).sample_relative(study, trial, search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
+        return self._of(study, trial).sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        self._of(trial).after_trial(study, trial, state, values)
+        self._of(study, trial).after_trial(study, trial, state, values)

@@ -20,7 +20,7 @@ from skipw.studies.display import Display
 from skipw.studies.errors import StudyError
 from skipw.studies.files import publish
 from skipw.studies.outcome import Outcome, read_outcome
-from skipw.studies.places import Places
+from skipw.studies.places import Places, living
 from skipw.studies.plan import make_plan
 from skipw.studies.storage import default_storage, open_storage, resolved
 from skipw.studies.study import open_study
@@ -71,8 +71,10 @@ def run_search(
     """
     plan = make_plan(dataset, params, search, data)
     where = resolved(storage or default_storage(dataset))
-    study = open_study(plan, open_storage(where), study_name)
-    places = Places.of(data, study.study_name)
+    store = open_storage(where)
+    places = Places.of(data, study_name or plan.study_name)
+    with places.claiming():
+        study = open_study(plan, store, study_name)
     spec = WorkerSpec(
         storage=where,
         study=study.study_name,
@@ -82,14 +84,14 @@ def run_search(
         search=dataclasses.asdict(search),
         tracking=tracking,
     )
-    workers = crew(spec, places.work / "workers")
+    workers = crew(spec, places.workers)
     with _sigterm_as_interrupt():
         try:
             with Display(study, search.trials) as display:
-                _until_done(study, workers, display, search)
+                _until_done(study, workers, display, search, places)
         finally:
             workers.stop()
-            requeue_orphans(study)
+            _requeue_orphans(study, places)
     outcome = read_outcome(study)
     if publishing:
         publish(study, outcome, plan, params, places, tracking=tracking)
@@ -114,20 +116,24 @@ def _sigterm_as_interrupt() -> Iterator[None]:
             signal.signal(sign, handler)
 
 
-def _until_done(study: Study, crew: Crew, display: Display, search: SearchSettings) -> None:
+def _until_done(study: Study, crew: Crew, display: Display, search: SearchSettings, places: Places) -> None:
     """Keep enough workers running until the last trial has finished.
 
     Raises:
         StudyError: workers die again and again.
     """
     deaths: list[str] = []
+    others = living(places.workers)  # of another launcher, which runs or was killed just now
     finished = display.update()
     while finished < search.trials:
-        requeue_orphans(study)
+        _requeue_orphans(study, places)
+        others = [sign for sign in others if sign in living(places.workers)]
         counts = count(study)
         free = search.trials - counts.finished - counts.running
-        if free > 0 and (short := min(free, search.workers) - _idle(crew, counts.running)) > 0:
-            crew.start(min(short, search.workers - crew.alive()))
+        present = crew.alive() + len(others)
+        idle = max(0, present - counts.running)  # alive without a trial yet, so that none is started twice
+        if (short := min(free - idle, search.workers - present)) > 0:
+            crew.start(short)
         time.sleep(LOOK)
         before, finished = finished, display.update()
         for death in crew.deaths():
@@ -141,6 +147,6 @@ def _until_done(study: Study, crew: Crew, display: Display, search: SearchSettin
             raise StudyError(f"{len(deaths)} workers ended without a trial done, the last with {deaths[-1]}")
 
 
-def _idle(crew: Crew, running: int) -> int:
-    """Workers that are alive and have not taken a trial yet, so that none is started twice."""
-    return max(0, crew.alive() - running)
+def _requeue_orphans(study: Study, places: Places) -> None:
+    with places.claiming():
+        requeue_orphans(study)

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import logging
 import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
-from optuna.storages.journal import JournalFileBackend
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import JournalStorage, RDBStorage
 
 from skipw.errors import ParamsError
 from skipw.studies.errors import StudyError
+from skipw.studies.journal_file import DurableJournal, is_journal
+from skipw.studies.retry import requeue
 from skipw.tracking.store import mlruns_folder
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
-__all__ = ["MAX_RETRIES", "dashboard_command", "default_storage", "open_storage", "resolved"]
+__all__ = ["dashboard_command", "default_storage", "hidden", "open_storage", "resolved"]
 
 DATABASES = ("sqlite", "postgresql", "mysql")
-HEARTBEAT = 10  # seconds between two signs of life of a trial, in a database
+SQLITE = "sqlite:///"
+HEARTBEAT = 10  # seconds between two signs of life of a trial, in a server's database
 GRACE = 60  # seconds without one after which a trial's worker counts as dead
-MAX_RETRIES = 3  # of one trial whose worker died
 CONNECT_TIMEOUT = 10  # seconds
+SQLITE_TIMEOUT = 60  # seconds that one writer waits for another
 
 
 def default_storage(dataset: str) -> str:
@@ -34,8 +38,8 @@ def default_storage(dataset: str) -> str:
 
 def resolved(where: str) -> str:
     """The same storage with an absolute path, so that workers and copies of the repository find it."""
-    if where.startswith("sqlite:///"):
-        return f"sqlite:///{Path(where.removeprefix('sqlite:///')).expanduser().absolute()}"
+    if where.startswith(SQLITE) and len(where) > len(SQLITE):
+        return f"{SQLITE}{Path(where.removeprefix(SQLITE)).expanduser().absolute()}"
     if "://" in where:
         return where
     return str(Path(where).expanduser().absolute())
@@ -44,8 +48,8 @@ def resolved(where: str) -> str:
 def open_storage(where: str, *, create: bool = True) -> BaseStorage:
     """Open a storage.
 
-    In a database trials give signs of life; one whose worker died is put into the queue again by whoever runs
-    the next trial, ``MAX_RETRIES`` times at most.
+    In a server's database trials give signs of life; one whose worker died is put into the queue again by whoever
+    runs the next trial. Elsewhere the workers' own signs tell (``places.Sign``).
 
     Args:
         where: a journal file's path, ``sqlite:///...``, ``postgresql+psycopg://...`` or ``grpc://host:port``.
@@ -54,20 +58,26 @@ def open_storage(where: str, *, create: bool = True) -> BaseStorage:
         ParamsError: if it is none of these.
         StudyError: if it can't be reached; the message says why.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # failed trials are told of by their workers
     where = resolved(where)
     scheme = where.partition("://")[0].partition("+")[0] if "://" in where else ""
-    file = where.removeprefix("sqlite:///") if scheme == "sqlite" else where
+    if scheme == "sqlite" and (not where.startswith(SQLITE) or where.endswith(("/", ":memory:"))):
+        raise ParamsError(f"expected {SQLITE}FILE, got {where!r}; a study in memory ends with its process.")
+    file = where.removeprefix(SQLITE)
     if scheme in ("", "sqlite"):
         _check_file(Path(file), create)
     try:
-        match scheme:
-            case "":
-                return JournalStorage(JournalFileBackend(file))
-            case "grpc":
-                return _proxy(where)
-            case _ if scheme in DATABASES:
-                return _database(where)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            match scheme:
+                case "":
+                    return _journal(file)
+                case "grpc":
+                    return _proxy(where)
+                case _ if scheme in DATABASES:
+                    return _database(where)
+    except ParamsError:
+        raise
     except (OSError, ImportError, ValueError) as error:
         raise StudyError(_unreachable(where, error)) from error
     except Exception as error:
@@ -87,7 +97,7 @@ def dashboard_command(where: str) -> str:
 
 def hidden(where: str) -> str:
     """The address without its password."""
-    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", where)
+    return re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", re.sub(r"(password=)[^&\s]*", r"\1***", where))
 
 
 def _check_file(path: Path, create: bool) -> None:
@@ -103,7 +113,16 @@ def _check_file(path: Path, create: bool) -> None:
         raise StudyError(_unreachable(str(path), error)) from error
 
 
+def _journal(file: str) -> JournalStorage:
+    if Path(file).exists() and not is_journal(Path(file)):
+        raise StudyError(f"{file} is a file of another kind, not a study's journal; name another file.")
+    return JournalStorage(DurableJournal(file))
+
+
 def _database(url: str) -> RDBStorage:
+    if url.startswith(SQLITE):  # one machine: the workers' signs tell, and fewer writers wait for one another
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": SQLITE_TIMEOUT}})
     options: dict[str, Any] = {"pool_pre_ping": True}
     if url.startswith("postgresql"):
         options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT}
@@ -113,7 +132,7 @@ def _database(url: str) -> RDBStorage:
         engine_kwargs=options,
         heartbeat_interval=HEARTBEAT,
         grace_period=GRACE,
-        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRIES),
+        heartbeat_stale_trial_callback=requeue,
     )
 
 
@@ -132,7 +151,8 @@ def _unreachable(where: str, error: BaseException) -> str:
     """One line on why a storage can't be used, and what to do."""
     reason = " ".join(str(error).split())
     if isinstance(error, ImportError):
-        remedy = "install its driver: pip install 'skipw[postgres]'"
+        needed = "grpcio protobuf" if where.startswith("grpc") else "'skipw[postgres]'"
+        remedy = f"install what it needs: pip install {needed}"
     elif "://" in where:
         remedy = "check the address, that the server runs and that the database exists"
     else:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.study import StudyDirection
+from optuna.trial import TrialState
 
 from skipw.params import TrainSettings
 from skipw.studies.errors import StudyError
 from skipw.studies.plan import Plan
+from skipw.studies.retry import is_retry
 from skipw.studies.samplers import make_sampler
 from skipw.studies.space import nearest
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.storages import BaseStorage
 
-__all__ = ["OBJECTIVES", "find_study", "open_study", "studies_of"]
+__all__ = ["OBJECTIVES", "find_study", "offer_recipe", "open_study", "recipe_points", "studies_of"]
 
 OBJECTIVES = ("error", "inputs_processed")  # both are minimised
 FACTS = "facts"
@@ -46,7 +48,7 @@ def open_study(plan: Plan, storage: BaseStorage, name: str | None = None) -> Stu
         study = optuna.load_study(storage=storage, study_name=name, sampler=sampler)
     facts = study.user_attrs.get(FACTS)
     if facts is None:
-        if study.get_trials(deepcopy=False):
+        if study.get_trials(deepcopy=False) or study.directions != directions:
             raise StudyError(f"the study {name} was not made by skipw; choose another name.")
         _describe(study, plan)
     elif facts != plan.facts():
@@ -62,13 +64,29 @@ def _describe(study: Study, plan: Plan) -> None:
     study.set_user_attr("metric", plan.metric)
     study.set_user_attr("constant", plan.constant)
     study.set_user_attr(FACTS, plan.facts())
-    if plan.search.from_recipe:
-        extra = {"warm_start": False} if plan.search.warm_start else {}
-        for model in plan.models:
-            if model == "skiprnn" and "thrrnn" in plan.models:
-                continue  # the same training; ThrRNN is judged at more points
-            first = nearest(plan.space, model, {**UNNAMED, **plan.recipe})
-            study.enqueue_trial(first | extra, skip_if_exists=True)
+
+
+def recipe_points(plan: Plan) -> list[dict[str, Any]]:
+    """The settings of the first trials: those of the space that lie nearest to the recipe, for each model."""
+    if not plan.search.from_recipe:
+        return []
+    extra = {"warm_start": False} if plan.search.warm_start else {}
+    # ThrRNN is trained as SkipRNN is, and judged at more points.
+    models = [model for model in plan.models if model != "skiprnn" or "thrrnn" not in plan.models]
+    wanted = {**UNNAMED, **plan.recipe}
+    return [nearest(plan.space, model, wanted) | extra for model in models]
+
+
+def offer_recipe(study: Study, plan: Plan) -> None:
+    """Put the recipe's values for the next model into the queue if it is their turn.
+
+    One at a time, so that a trial that is tried again comes before them, as it did the first time.
+    """
+    trials = study.get_trials(deepcopy=False)
+    points = recipe_points(plan)
+    place = sum(not is_retry(trial) for trial in trials)
+    if place < len(points) and all(trial.state != TrialState.WAITING for trial in trials):
+        study.enqueue_trial(points[place], skip_if_exists=True)
 
 
 def _difference(name: str, theirs: dict[str, Any], ours: dict[str, Any]) -> str:

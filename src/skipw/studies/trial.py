@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
+import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from skipw.params import TrainSettings
     from skipw.tracking.run_logger import RunLogger
 
-__all__ = ["SHAPE", "Journal", "run_trial"]
+__all__ = ["SHAPE", "Journal", "is_here", "run_trial"]
 
 log = logging.getLogger(__name__)
 #: Two models with the same of these can start from one another.
@@ -72,13 +74,15 @@ def run_trial(
     trial.set_user_attr("init_from", donor)
     trial.set_user_attr("settings", dataclasses.asdict(settings))
     try:
-        if (
-            places.model(experiment) / "model.json"
-        ).exists():  # its predecessor was killed after the training
+        if _is_trained(places.model(experiment), settings):  # its predecessor was killed after the training
             _replay(places.model(experiment) / "history.csv", watcher)
         else:
+            shutil.rmtree(places.model(experiment), ignore_errors=True)  # of a study that was since deleted
             _train(settings, plan, places, watcher, _logger(trial, plan, settings, places, journal))
         points = _judged(trial, plan, places, settings) if rule.reason is None else []
+        if points and not math.isfinite(trained_point(points).value):
+            rule.reason = f"diverged: the {plan.metric} on val is {trained_point(points).value}"
+        points = [point for point in points if math.isfinite(point.value)]
     except _diverged() as error:
         rule.reason, points = f"diverged: {error}", []
     trial.set_user_attr("history", [list(moment) for moment in rule.moments])
@@ -88,10 +92,12 @@ def run_trial(
         reason = "no learning: no operating point is better than the constant predictor"
     if reason is not None:
         trial.set_user_attr("reason", reason)
-        shutil.rmtree(places.model(experiment), ignore_errors=True)
+        for leftover in (places.model(experiment), *places.scratch.glob(f"{experiment}-*")):
+            shutil.rmtree(leftover, ignore_errors=True)
         _tell_journal(trial, {}, {"state": "stopped", "reason": reason}, None)
         raise TrialPruned(reason)
     trial.set_user_attr("points", [list(point) for point in points])
+    trial.set_user_attr("checkpoint_sha256", _sha256(places.model(experiment)))
     point = trained_point(points)
     values = error_of(point.value, plan.metric), point.inputs
     _tell_journal(
@@ -125,6 +131,16 @@ def _train(
     )
 
 
+def _is_trained(folder: Path, settings: TrainSettings) -> bool:
+    """Whether a folder holds the model that these settings give; not one of another study of the same name."""
+    from skipw.models.saved import load_description
+
+    if not (folder / "model.json").exists():
+        return False
+    wanted = json.loads(json.dumps(dataclasses.asdict(settings)))
+    return bool(load_description(folder)["settings"] == wanted)
+
+
 def _replay(history: Path, rule: Hopeless | _Watched) -> None:
     import pandas as pd
 
@@ -156,26 +172,34 @@ def _stop_rule(study: Study, plan: Plan, settings: TrainSettings) -> Hopeless:
     for trial in study.get_trials(deepcopy=False, states=FINISHED):
         moments = [Moment(*moment) for moment in trial.user_attrs.get("history", [])]
         if moments:
-            past[f"trial {trial.number}"] = moments
+            past[f"trial {origin_of(trial)}"] = moments
     return Hopeless(plan.metric, settings.steps, plan.num_steps, plan.constant, past)
 
 
 def _donor(trial: Trial, plan: Plan, chosen: Mapping[str, Any], places: Places) -> str | None:
     """The best finished trial of the same shape with a smaller λ, by error; its experiment's name.
 
-    A trial that goes on keeps the donor that it began with.
+    A trial that goes on keeps the donor that it began with, if that model is on this machine.
     """
-    if "init_from" in trial.user_attrs:
-        return trial.user_attrs["init_from"]
+    attributes = trial.user_attrs
+    if "init_from" in attributes:
+        donor = attributes["init_from"]
+        return donor if donor is None or (places.model(donor) / "model.json").exists() else None
     shape = {key: chosen.get(key, plan.fixed.get(key)) for key in SHAPE}
     candidates = []
     for other in trial.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         theirs = {key: other.params.get(key, plan.fixed.get(key)) for key in SHAPE}
         cheaper = other.params["cost_per_input"] < chosen["cost_per_input"]
         experiment = other.user_attrs["experiment"]
-        if theirs == shape and cheaper and (places.model(experiment) / "model.json").exists():
+        if theirs == shape and cheaper and is_here(other, places):
             candidates.append((other.values[0], other.number, experiment))
     return min(candidates)[2] if candidates else None
+
+
+def is_here(trial: FrozenTrial, places: Places) -> bool:
+    """Whether the model of a complete trial lies on this machine: that one, not another of the same name."""
+    folder = places.model(trial.user_attrs["experiment"])
+    return (folder / "model.json").exists() and trial.user_attrs["checkpoint_sha256"] == _sha256(folder)
 
 
 def _judged(trial: Trial, plan: Plan, places: Places, settings: TrainSettings) -> list[Any]:
@@ -212,6 +236,8 @@ def _logger(
     """The trial's run in MLflow, nested under the study's; after a kill the same run goes on."""
     if journal is None:
         return None
+    from mlflow.exceptions import MlflowException
+
     from skipw.tracking.runs import training_run
     from skipw.tracking.study_runs import PARENT_TAG
     from skipw.training import scratch_folder
@@ -233,7 +259,11 @@ def _logger(
         "scale": journal.scale,
     }
     values = dataclasses.asdict(settings)
-    logger = training_run(settings.experiment, plan.dataset, values, tags, unfinished)
+    try:
+        logger = training_run(settings.experiment, plan.dataset, values, tags, unfinished)
+    except (MlflowException, OSError) as error:
+        log.warning("MLflow does not take trial %d: %s", trial.number, str(error).splitlines()[0])
+        return None
     trial.set_user_attr("run_id", logger.run_id)
     return logger
 

@@ -1,6 +1,9 @@
 """A worker runs trials of a study until there are enough. Any number of them, on any number of machines.
 
-python -m skipw.studies.worker '{"storage": ..., ...}'   (the launcher's way; see ``WorkerSpec``)
+python -m skipw.studies.worker [SPEC]
+
+SPEC is a ``WorkerSpec`` as JSON. Without it the worker reads a line of standard input (a storage's address may hold a
+password, which no list of processes should show), and ends in order when standard input is closed: its launcher died.
 """
 
 from __future__ import annotations
@@ -10,11 +13,14 @@ import logging
 import os
 import signal
 import sys
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from optuna import TrialPruned
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from skipw.checked import build
@@ -24,8 +30,9 @@ from skipw.studies.backlog import FINISHED, count, requeue_orphans, surplus
 from skipw.studies.errors import StudyError
 from skipw.studies.places import Claim, Places, Sign
 from skipw.studies.plan import Plan, make_plan
+from skipw.studies.retry import LET_GO
 from skipw.studies.storage import open_storage
-from skipw.studies.study import open_study
+from skipw.studies.study import offer_recipe, open_study
 from skipw.studies.trial import Journal, run_trial
 
 if TYPE_CHECKING:
@@ -35,6 +42,7 @@ __all__ = ["WorkerSpec", "work"]
 
 log = logging.getLogger(__name__)
 FAILURES = 3  # in a row, after which a worker gives up
+TERMINATED = 128 + 15  # what a shell reports of a process that SIGTERM ended
 
 
 @dataclass(frozen=True)
@@ -83,14 +91,15 @@ def work(spec: WorkerSpec) -> int:
     study = open_study(plan, open_storage(spec.storage), spec.study)
     places = Places.of(data, spec.study)
     journal = _journal(study, plan, places, params.scale) if spec.tracking else None
-    sign = Sign(places.work / "workers")
-    done = 0
+    sign = Sign(places.workers)
+    done, in_order = 0, False
     try:
         while _one(study, plan, places, journal, sign):
             done += 1
             _give_up_after_failures(study)
+        in_order = True
     finally:
-        sign.close()
+        sign.close(keep=not in_order)
     return done
 
 
@@ -103,22 +112,42 @@ def _one(study: Study, plan: Plan, places: Places, journal: Journal | None, sign
         if counts.finished + counts.running >= wanted:
             return False
 
+        offer_recipe(study, plan)
+        taken: list[Trial] = []
+
         def objective(trial: Trial) -> tuple[float, float]:
+            taken.append(trial)
             trial.set_user_attr("worker", sign.attributes())
             claim.release()
-            if surplus(study, trial.number, wanted):
-                trial.set_user_attr("reason", "surplus: another machine took the last trial at the same time")
+            if reason := surplus(study, trial.number, wanted):
+                trial.set_user_attr("reason", reason)
                 raise Surplus
-            try:
-                return run_trial(trial, plan, places, journal)
-            except TrialPruned:
-                raise
-            except Exception as error:
-                trial.set_user_attr("reason", f"error: {type(error).__name__}: {error}")
-                raise
+            return _told(trial, plan, places, journal)
 
-        study.optimize(objective, n_trials=1, catch=(Exception,))
+        try:
+            study.optimize(objective, n_trials=1, catch=(Exception,))
+        except (ValueError, UpdateFinishedTrialError):  # a database's heartbeat took this worker for dead
+            if not taken or study.get_trials(deepcopy=False)[taken[0].number].state != TrialState.FAIL:
+                raise
+            log.warning("trial %d was given to another worker; its result is dropped", taken[0].number)
     return True
+
+
+def _told(trial: Trial, plan: Plan, places: Places, journal: Journal | None) -> tuple[float, float]:
+    """Run a trial; if it does not come to an answer, its record says why."""
+    try:
+        return run_trial(trial, plan, places, journal)
+    except TrialPruned:
+        raise
+    except (SystemExit, KeyboardInterrupt):
+        trial.set_user_attr(LET_GO, True)
+        raise
+    except UpdateFinishedTrialError:
+        raise
+    except Exception as error:
+        log.exception("trial %d failed", trial.number)
+        trial.set_user_attr("reason", f"error: {type(error).__name__}: {error}")
+        raise
 
 
 class Surplus(Exception):
@@ -166,15 +195,33 @@ def _journal(study: Study, plan: Plan, places: Places, scale: str) -> Journal | 
 
 
 def main() -> None:
-    """Run the trials of the study that the first argument describes."""
+    """Run the trials of the study that the first argument, or the first line of standard input, describes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's, which ends its workers itself
+    signal.signal(signal.SIGTERM, _terminate)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if len(sys.argv) > 1:
+        spec = WorkerSpec.from_json(sys.argv[1])
+    else:
+        spec = WorkerSpec.from_json(sys.stdin.readline())
+        threading.Thread(target=_end_with_launcher, daemon=True).start()
     try:
-        work(WorkerSpec.from_json(sys.argv[1]))
+        work(spec)
     except SkipWError as error:
         log.error("worker: %s", error)
         raise SystemExit(1) from error
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(TERMINATED)
+
+
+def _end_with_launcher() -> None:
+    """A worker without its launcher would go on unseen, with nobody to stop it."""
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    log.error("worker: the program that started it is gone; the same search goes on from the last validation")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,11 @@ class History(pl.Callback):
     def __init__(self, stop_rules: list[StopRule]) -> None:
         self.rows: list[dict[str, float]] = []
         self.stop_rules = stop_rules
+        self._over = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._over:  # killed between the checkpoint of the last validation and the end
+            trainer.should_stop = True
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
@@ -51,9 +56,9 @@ class History(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = [dict(row) for row in state_dict["rows"]]
-        for rule in self.stop_rules:  # a rule that counts gets its count back
-            for row in self.rows:
-                rule(row)
+        for row in self.rows:  # a rule that counts gets its count back
+            verdicts = [rule(row) for rule in self.stop_rules]
+            self._over = any(verdicts)
 
 
 def write_history(rows: list[dict[str, float]], path: Path) -> None:
