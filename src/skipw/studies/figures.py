@@ -22,7 +22,7 @@ from skipw.evaluation.figures.axes import COST_LABEL, on_axis, value_label
 from skipw.evaluation.page import metric_text, share_text
 from skipw.studies.outcome import Outcome
 from skipw.studies.plan import error_of
-from skipw.studies.wording import reason_of, settings_text, short_name
+from skipw.studies.wording import model_text, reason_of, settings_text, short_name
 
 __all__ = ["hypervolume_figure", "importances_figure", "lean_study", "parallel_figure", "points_figure"]
 
@@ -53,8 +53,8 @@ def points_figure(study: Study, outcome: Outcome) -> Any | None:
         trial.number: _trial_label(trial)
         for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     }
-    for model, group in points.groupby("model", sort=False):
-        figure.add_trace(_cloud(str(model), group, labels, metric))
+    for model in sorted(points["model"].unique(), key=[*NAMES].index):
+        figure.add_trace(_cloud(model, points[points["model"] == model], labels, metric))
     figure.add_trace(_front(outcome.front, labels, metric))
     shown = points["value"] if metric != "accuracy" else 100 * points["value"]
     spread = (shown.max() / shown.min()) if metric != "accuracy" and shown.min() > 0 else 1.0
@@ -85,15 +85,17 @@ def _front(front: pd.DataFrame, labels: Mapping[int, str], metric: str) -> Any:
 
     return go.Scatter(
         x=_rounded(100 * front["inputs_processed"]), y=_rounded(on_axis(front["value"], metric)),
-        hovertext=["<b>On the front</b><br>" + _hover(p, labels, metric) for p in front.to_dict("records")],
+        hovertext=["On the front<br>" + _hover(p, labels, metric) for p in front.to_dict("records")],
         hoverinfo="text", mode="lines+markers", name="<b>Pareto front</b>",
         line={"color": "black", "width": 1, "shape": "hv"},
-        marker={"symbol": "circle-open", "size": 12, "color": "black", "line": {"width": 1.4}},
+        marker={"symbol": "circle-open", "size": 12 if len(front) < 40 else 8, "color": "black",
+                "line": {"width": 1.4}},
     )  # fmt: skip
 
 
 def _trial_label(trial: FrozenTrial) -> str:
-    text = f"<b>Trial {trial.number}</b><br>{html.escape(settings_text(trial.params))}"
+    text = f"<b>Trial {trial.number}: {html.escape(model_text(trial.params))}</b>"
+    text += f"<br>{html.escape(settings_text(trial.params))}"
     donor = trial.user_attrs.get("init_from")
     return f"{text}<br>began with {html.escape(short_name(str(donor)))}" if donor else text
 
@@ -134,9 +136,10 @@ def hypervolume_figure(study: Study, outcome: Outcome) -> Any | None:
             figure.add_trace(go.Scatter(
                 x=counted[own], y=[outcome.hypervolumes[place] for place in own], mode="markers", name=name,
                 hovertext=[hover[place] for place in own], hoverinfo="text",
-                marker={"symbol": symbol, "size": 7, "color": "#0072B2"},
+                marker={"symbol": symbol, "size": 7 if len(numbers) < 100 else 4, "color": "#0072B2"},
             ))  # fmt: skip
-    figure.update_xaxes(title="Finished trials", rangemode="tozero", zeroline=False)
+    few = {"dtick": 1} if len(numbers) < 12 else {}
+    figure.update_xaxes(title="Finished trials", rangemode="tozero", zeroline=False, **few)
     figure.update_yaxes(title="Hypervolume (val)", rangemode="tozero", zeroline=False)
     return _laid_out(figure, 380)
 
@@ -200,7 +203,9 @@ def parallel_figure(lean: Study) -> Any | None:
     figure.update_layout(title=None)
     figure.update_traces(opacity=0.8, selector={"mode": "lines"})
     figure.update_annotations(bgcolor="rgba(255,255,255,0.75)", borderpad=0)
-    figure.update_xaxes(side="top", tickangle=0, tickfont={"size": 12})
+    bar = figure.data[-1].marker.colorbar
+    bar.tickvals = bar.tickvals[:: 1 + len(bar.tickvals) // 8]
+    figure.update_xaxes(side="top", tickangle=0, tickfont={"size": 11})
     figure = _laid_out(figure, 460)
     figure.update_layout(margin={"l": 60, "r": 20, "t": 50, "b": 20})
     return figure
@@ -238,6 +243,6 @@ def _short(value: float) -> float:
 def _laid_out(figure: Any, height: int) -> Any:
     figure.update_layout(
         template="plotly_white", height=height, margin={"l": 70, "r": 20, "t": 30, "b": 60}, hovermode="closest",
-        font=FONT, hoverlabel={"align": "left"},
+        font=FONT, hoverlabel={"align": "left", "bgcolor": "white", "font": FONT | {"size": 13}},
     )  # fmt: skip
     return figure

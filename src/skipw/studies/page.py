@@ -37,26 +37,43 @@ STYLE = """<style>
 pre { background: #f5f5f5; padding: 0.6rem 0.9rem; overflow-x: auto; font-size: 0.85rem; }
 summary { cursor: pointer; font-size: 1.25rem; font-weight: 600; margin-top: 2.2rem; }
 </style>"""
-FEW = 60  # trials up to which their table is open at once
+FEW = 60  # rows up to which a table is open at once
+
+
+POINTS = (
+    "Each mark is an operating point of a trial (K = 0 left out), on hover with its numbers; rings are on the "
+    "study's own front. A click on the legend hides a kind of model, a double click shows it alone. Test values "
+    "of the models on the front stand in their grid.csv."
+)
+VOLUME = (
+    "The share of the rectangle between (all inputs, the constant predictor) and (no input, no error) that all "
+    "operating points so far dominate, after each finished trial, in the order in which they ended."
+)
+PARALLEL = (
+    "A line a complete trial, coloured by its Pareto rank among the trained points: 0 is the best. None: the "
+    "model has no such setting."
+)
 
 
 class _Figures:
-    """Figures as HTML; the first brings plotly.js along."""
+    """Sections with a figure; the first figure brings plotly.js along."""
 
     def __init__(self) -> None:
         self._first = True
 
-    def html(self, figure: Any | None, name: str, otherwise: str) -> str:
+    def section(self, heading: str, figure: Any | None, name: str, text: str, otherwise: str) -> str:
+        """Heading, text and figure; heading and what is said otherwise where there is none."""
+        title = f"<h2>{heading}</h2>\n"
         if figure is None:
-            return f'<p class="quiet">{html.escape(otherwise)}</p>'
-        text = figure.to_html(
+            return f'{title}<p class="quiet">{html.escape(otherwise)}</p>'
+        drawn = figure.to_html(
             full_html=False,
             include_plotlyjs=self._first,
             div_id=name,
             config={"displaylogo": False, "responsive": True},
         )
         self._first = False
-        return str(text)
+        return f"{title}<p>{html.escape(text)}</p>\n{drawn}"
 
 
 def write_study_page(path: Path, study: Study, outcome: Outcome) -> None:
@@ -69,31 +86,19 @@ def write_study_page(path: Path, study: Study, outcome: Outcome) -> None:
     Raises:
         OSError: the file can't be written.
     """
-    figures = _Figures()
+    section = _Figures().section
     lean = lean_study(study, outcome)
     importances, explained = importances_figure(lean)
+    points, volume = points_figure(study, outcome), hypervolume_figure(study, outcome)
     none_yet = "No trial is complete yet."
     body = [
         STYLE,
         _facts_html(summary_cells(study, outcome)),
-        "<h2>Operating points on validation data</h2>",
-        "<p>Each mark is an operating point of a trial, on hover with its numbers; rings are on the study's own "
-        "front. A click on the legend hides a kind of model, a double click shows it alone. Test values stand in "
-        "grid.csv of the trials on the front.</p>",
-        figures.html(points_figure(study, outcome), "points", none_yet),
-        f"<h2>The front: {_plural(len(outcome.front), 'point')}</h2>",
+        section("Operating points on validation data", points, "points", POINTS, none_yet),
         _front_html(outcome),
-        "<h2>Hypervolume history</h2>",
-        "<p>The share of the rectangle between (all inputs, the constant predictor) and (no input, no error) that "
-        "all operating points so far dominate, after each finished trial in the order in which they ended.</p>",
-        figures.html(hypervolume_figure(study, outcome), "hypervolume", "No trial has finished yet."),
-        "<h2>Importances of the settings</h2>",
-        figures.html(importances, "importances", explained),
-        "" if importances is None else f'<p class="quiet">{html.escape(explained)}</p>',
-        "<h2>Parallel coordinates</h2>",
-        "<p>A line a complete trial, coloured by how many fronts of the trained points lie before its own (Pareto "
-        "rank, 0 is the best). None: the model has no such setting.</p>",
-        figures.html(parallel_figure(lean), "parallel", none_yet),
+        section("Hypervolume history", volume, "hypervolume", VOLUME, "No trial has finished yet."),
+        section("Importances of the settings", importances, "importances", explained, explained),
+        section("Parallel coordinates", parallel_figure(lean), "parallel", PARALLEL, none_yet),
         _trials_html(study, outcome),
         "<h2>What is searched, and how</h2>",
         _facts_html(plan_cells(study, outcome)),
@@ -110,21 +115,27 @@ def _facts_html(cells: list[list[str]]) -> str:
 
 def _front_html(outcome: Outcome) -> str:
     if outcome.front.empty:
-        return '<p class="quiet">No operating point is better than the constant predictor yet.</p>'
-    return f'<div class="front">{table_html(front_cells(outcome))}</div>'
+        none = "No operating point is better than the constant predictor yet."
+        return f'<h2>The front</h2>\n<p class="quiet">{none}</p>'
+    heading = f"The front: {_plural(len(outcome.front), 'point')}"
+    return _folded(heading, "front", "", front_cells(outcome))
 
 
 def _trials_html(study: Study, outcome: Outcome) -> str:
     trials = study.get_trials(deepcopy=False)
     if not trials:
-        return "<h2>Trials</h2>\n" + '<p class="quiet">There are none yet.</p>'
+        return '<h2>Trials</h2>\n<p class="quiet">There are none yet.</p>'
     why = ", ".join(f"{number} {kind}" for kind, number in reasons(trials).items())
     stopped = f"<p>Stopped early: {html.escape(why)}.</p>" if why else ""
-    is_open = " open" if len(trials) <= FEW else ""
-    table = table_html(trial_cells(study, outcome))
+    return _folded(_plural(len(trials), "trial"), "trials", stopped, trial_cells(study, outcome))
+
+
+def _folded(heading: str, kind: str, text: str, cells: list[list[str]]) -> str:
+    """A table that can be shut, and is if it is long."""
+    is_open = " open" if len(cells) <= FEW else ""
     return (
-        f"<details{is_open}><summary>{_plural(len(trials), 'trial')}</summary>\n{stopped}\n"
-        f'<div class="trials">{table}</div></details>'
+        f"<details{is_open}><summary>{html.escape(heading)}</summary>\n{text}\n"
+        f'<div class="{kind}">{table_html(cells)}</div></details>'
     )
 
 

@@ -14,6 +14,7 @@ from skipw.studies.display import clock
 from skipw.studies.outcome import Outcome
 from skipw.studies.plan import error_of
 from skipw.studies.wording import (
+    SHAPE,
     STATES,
     lineage_of,
     model_text,
@@ -25,8 +26,6 @@ from skipw.studies.wording import (
 )
 
 __all__ = ["front_cells", "metric_heading", "plan_cells", "summary_cells", "trial_cells"]
-
-SHAPE = ("model", "cell", "hidden_size", "num_layers", "window")
 
 
 def metric_heading(metric: str) -> str:
@@ -107,7 +106,7 @@ def plan_cells(study: Study, outcome: Outcome) -> list[list[str]]:
     facts = outcome.facts
     search, space = facts["search"], facts["space"]
     judged = "all sequences" if search["val_limit"] is None else f"{search['val_limit']} sequences"
-    passes = f"{search['epochs']:g} passes over the data"
+    passes = f"{search['epochs']:g} pass{'' if search['epochs'] == 1 else 'es'} over the data"
     rows = [
         ["sampler", f"{sampler_text(study)}, seed {search['seed']}"],
         ["a trial", f"{passes}, {search['validations']} validations on {judged}"],

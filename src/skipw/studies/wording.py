@@ -18,6 +18,7 @@ from skipw.studies.outcome import Outcome
 from skipw.studies.samplers import sampler_name
 
 __all__ = [
+    "SHAPE",
     "STATES",
     "lineage_of",
     "model_text",
@@ -39,6 +40,7 @@ STATES = {
     TrialState.FAIL: "failed",
 }
 SAMPLERS = {"tpe": "TPE", "nsga2": "NSGA-II", "random": "random"}
+SHAPE = ("model", "cell", "hidden_size", "num_layers", "window")
 MORE = 20  # trials that the command for going on adds to a study that has all it wanted
 
 
@@ -61,8 +63,9 @@ def model_text(row: Mapping[str, Any]) -> str:
 
 
 def settings_text(params: Mapping[str, Any]) -> str:
-    """All settings that a trial drew, in a few words."""
-    parts = [brief(params)] if params else []
+    """The settings that a trial drew besides its model's shape, in a few words."""
+    others = brief({key: value for key, value in params.items() if key not in SHAPE})
+    parts = [others] if others else []
     if "weight_decay" in params:
         parts.append(f"L2 {params['weight_decay']:.1e}")
     if "dropout" in params:
@@ -121,7 +124,8 @@ def sampler_text(study: Study) -> str:
 def state_text(outcome: Outcome, aim: int | None) -> str:
     """``12 of 20 trials: 9 complete, 3 stopped early; 1 running``."""
     counts = outcome.counts
-    text = f"{counts.finished}{'' if aim is None else f' of {aim}'} trials: {counts.complete} complete, "
+    part = "" if aim is None or counts.finished > aim else f" of {aim}"
+    text = f"{counts.finished}{part} trials: {counts.complete} complete, "
     text += f"{counts.stopped} stopped early"
     others = {"running": counts.running, "waiting": counts.waiting, "failed": counts.failed}
     rest = ", ".join(f"{number} {name}" for name, number in others.items() if number)
