@@ -36,7 +36,7 @@ def test_help_does_not_wait_for_heavy_packages() -> None:
 def test_help_names_the_commands() -> None:
     result = skipw("--help")
     assert result.exit_code == 0
-    for command in ("doctor", "front", "predict"):
+    for command in ("doctor", "front", "predict", "search", "study"):
         assert command in result.output
 
 
@@ -83,7 +83,7 @@ def write_front(folder: Path) -> None:
 def test_front_shows_the_points_cheapest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pareto" / "mnist").mkdir(parents=True)
     write_front(tmp_path / "pareto" / "mnist")
-    monkeypatch.setattr(cli, "_compare_link", lambda dataset, server: f"{server}/#/compare")
+    monkeypatch.setattr(cli.front, "_compare_link", lambda dataset, server: f"{server}/#/compare")
     monkeypatch.setenv("COLUMNS", "120")
     result = skipw("front", "mnist", "--data", tmp_path)
     assert result.exit_code == 0, result.output
@@ -170,7 +170,7 @@ def test_a_budget_beyond_the_window_is_a_message(model: Path) -> None:
 
 def test_doctor_names_versions_backends_and_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        cli, "_places", lambda dataset: [(dataset, "the moon", "no: too far"), ("x", "y", "yes")]
+        cli.doctor, "_places", lambda dataset: [(dataset, "the moon", "no: too far"), ("x", "y", "yes")]
     )
     monkeypatch.setenv("COLUMNS", "120")
     result = skipw("doctor", "--data", tmp_path)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from skipw.params import Params, SearchSettings
@@ -44,6 +48,7 @@ def run_search(
     study_name: str | None = None,
     tracking: bool = True,
     crew: Callable[[WorkerSpec, Path], Crew] = LocalCrew,
+    publishing: bool = True,
 ) -> Outcome:
     """Bring a study to ``search.trials`` finished trials and publish it under data/studies/<dataset>.
 
@@ -58,6 +63,7 @@ def run_search(
         study_name: the plan's own by default.
         tracking: tell MLflow.
         crew: makes the workers; processes of this machine by default.
+        publishing: False leaves data/studies as it is.
     Raises:
         ParamsError, DataFormatError: bad settings, or data that are not prepared.
         StudyError: the storage can't be reached, the study is another one, or trials keep failing.
@@ -77,15 +83,35 @@ def run_search(
         tracking=tracking,
     )
     workers = crew(spec, places.work / "workers")
-    try:
-        with Display(study, search.trials) as display:
-            _until_done(study, workers, display, search)
-    finally:
-        workers.stop()
-        requeue_orphans(study)
+    with _sigterm_as_interrupt():
+        try:
+            with Display(study, search.trials) as display:
+                _until_done(study, workers, display, search)
+        finally:
+            workers.stop()
+            requeue_orphans(study)
     outcome = read_outcome(study)
-    publish(study, outcome, plan, params, places, tracking=tracking)
+    if publishing:
+        publish(study, outcome, plan, params, places, tracking=tracking)
     return outcome
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """SIGTERM ends a search as Ctrl-C does. Only the main thread may set handlers; elsewhere nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = [(sign, signal.signal(sign, interrupt)) for sign in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        yield
+    finally:
+        for sign, handler in before:
+            signal.signal(sign, handler)
 
 
 def _until_done(study: Study, crew: Crew, display: Display, search: SearchSettings) -> None:

@@ -9,6 +9,7 @@ import optuna
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.study import StudyDirection
 
+from skipw.params import TrainSettings
 from skipw.studies.errors import StudyError
 from skipw.studies.plan import Plan
 from skipw.studies.samplers import make_sampler
@@ -22,6 +23,8 @@ __all__ = ["OBJECTIVES", "find_study", "open_study", "studies_of"]
 
 OBJECTIVES = ("error", "inputs_processed")  # both are minimised
 FACTS = "facts"
+#: What a recipe means that does not name them.
+UNNAMED = {"num_layers": TrainSettings.num_layers, "weight_decay": 0.0, "dropout": 0.0}
 
 
 def open_study(plan: Plan, storage: BaseStorage, name: str | None = None) -> Study:
@@ -67,7 +70,7 @@ def _describe(study: Study, plan: Plan) -> None:
         for model in plan.models:
             if model == "skiprnn" and "thrrnn" in plan.models:
                 continue  # the same training; ThrRNN is judged at more points
-            first = nearest(plan.space, model, plan.recipe)
+            first = nearest(plan.space, model, {**UNNAMED, **plan.recipe})
             study.enqueue_trial(first | extra, skip_if_exists=True)
 
 

@@ -1,0 +1,8 @@
+"""The ``skipw`` command. Everything heavy is imported inside the commands: ``skipw --help`` answers at once."""
+
+from __future__ import annotations
+
+from skipw.cli import bench, doctor, front, predict, search
+from skipw.cli.app import app
+
+__all__ = ["app", "bench", "doctor", "front", "predict", "search"]
