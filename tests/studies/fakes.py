@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import random
+import warnings
 from typing import Any
 
 import optuna
 from optuna import Study
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from skipw.studies.space import space_json, space_of
+from skipw.studies.space import space_json, space_of, suggest
 from skipw.studies.study import OBJECTIVES
 
 MODELS = ("skipw", "thrrnn", "skiprnn")
@@ -22,9 +24,12 @@ def fake_study(
     dataset: str = "har", trials: int = 12, *, storage: Any = None, points: int = 8, space: str = "wide"
 ) -> Study:
     """A study of ``trials`` finished trials: every fourth was stopped early, each SkipW has ``points`` points."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     name = f"skipw-{dataset}-fake0000"
     study = optuna.create_study(storage=storage, study_name=name, directions=["minimize"] * 2)
-    study.set_metric_names(list(OBJECTIVES))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names(list(OBJECTIVES))
     source, title = SOURCES[dataset]
     metric = "accuracy" if dataset == "har" else "mse"
     drawn = space_of(space, dataset, MODELS, classification=metric == "accuracy")
@@ -74,8 +79,6 @@ def fake_trial(dataset: str, number: int, chance: random.Random, space: Any, poi
 
 def _drawn(space: Any, chance: random.Random) -> dict[str, Any]:
     """Settings drawn from a space, by Optuna itself."""
-    from skipw.studies.space import suggest
-
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=chance.randrange(2**31)))
     trial = study.ask()
     return suggest(trial, space)
