@@ -53,6 +53,9 @@ def open_study(plan: Plan, storage: BaseStorage, name: str | None = None) -> Stu
         _describe(study, plan)
     elif facts != plan.facts():
         raise StudyError(_difference(name, facts, plan.facts()))
+    asked = {"trials": plan.search.trials, "sampler": plan.search.sampler}
+    if study.user_attrs.get("asked") != asked:
+        study.set_user_attr("asked", asked)
     return study
 
 
