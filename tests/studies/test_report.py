@@ -63,6 +63,7 @@ def test_it_tells_front_states_and_what_to_do_next(said: Said) -> None:
     assert "Stopped early: 2 dominated, 1 dead gates." in text
     rows = [line.split() for line in text.splitlines() if line.rstrip().endswith(tuple("0123456789"))]
     shown = [row[-1] for row in rows if "-trial-" in row[-1]]
+    assert max(map(len, text.splitlines()[4:-6])) <= 80
     assert shown == list(outcome.front["experiment"]), "a row a point, none wrapped at 80 columns"
     assert "Go on:  skipw search har --trials 20 --epochs 1 --space wide --seed 0 --study " in text
     assert f"Live:   optuna-dashboard {default_storage('har')}" in text

@@ -148,8 +148,8 @@ def _how_to_html(study: Study, outcome: Outcome) -> str:
         ("This page, as the study is now:", f"skipw study {dataset} --page study.html"),
         ("Optuna's own pages, live, on http://127.0.0.1:8080 (or the storage's address in the journal's place):",
          f"optuna-dashboard {default}"),
-        ("The models on the front into the pipeline, the registry and the report:",
-         f"dvc repro pareto@{dataset} register@{dataset} report"),
+        ("The models on the front into the data set's front, the registry and the report:",
+         f"dvc repro --single-item pareto@{dataset} register@{dataset} report"),
     )  # fmt: skip
     return "\n".join(f"<p>{text}</p>\n<pre>{html.escape(command)}</pre>" for text, command in parts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,11 +88,12 @@ def _front_table(outcome: Outcome) -> Table:
     head, *rows = front_cells(outcome)
     table = Table(
         title="Front on validation data", title_justify="left", title_style="", box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0), pad_edge=False,
+        padding=(0, 1, 0, 0), pad_edge=False, show_edge=False,
     )  # fmt: skip
     for heading in head:
         left = heading in ("model", "experiment")
-        table.add_column(heading, justify="left" if left else "right", overflow="fold")
+        short = heading.replace(" (%)", " %")  # so that a row fits into 80 columns
+        table.add_column(short, justify="left" if left else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table
@@ -109,9 +111,10 @@ def _print_next(
     else:
         lines["Page"] = f"{_written(page, study, outcome).absolute().as_uri()}"
     if link := _mlflow_link(outcome):
-        lines["MLflow"] = f"{link} (after `make ui`)"
+        lines["MLflow"] = link
     if not where.startswith("grpc://"):
         lines["Live"] = dashboard_command(resolved(where))
+    console.print()
     for name, text in lines.items():
         _say(console, f"{name + ':':8}{text}")
 
@@ -135,7 +138,9 @@ def _mlflow_link(outcome: Outcome) -> str | None:
         from skipw.tracking.links import run_link
     except ImportError:
         return None
-    return run_link(outcome.dataset, outcome.run_id)
+    link = run_link(outcome.dataset, outcome.run_id)
+    served = os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http")
+    return link if link is None or served else f"{link} (after `make ui`)"
 
 
 def _say(console: Console, text: str, **options: Any) -> None:

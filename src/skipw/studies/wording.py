@@ -133,7 +133,7 @@ def state_text(outcome: Outcome, aim: int | None) -> str:
 
 
 def resume_command(outcome: Outcome, aim: int | None, storage: str | None = None) -> str:
-    """The command that goes on with this very study, whatever params.yaml says about the options it names.
+    """The command that goes on with this very study, or says what differs if params.yaml was changed otherwise.
 
     Args:
         outcome: of the study.
@@ -146,8 +146,6 @@ def resume_command(outcome: Outcome, aim: int | None, storage: str | None = None
     words += ["--epochs", f"{search['epochs']:g}", "--space", str(search["space"])]
     if tuple(search["models"]) != SearchSettings().models:
         words += ["--models", ",".join(search["models"])]
-    if search["validations"] != SearchSettings().validations:
-        words += ["--validations", str(search["validations"])]
     words += ["--seed", str(search["seed"]), "--study", outcome.name]
     if storage is not None:
         words += ["--storage", storage]
