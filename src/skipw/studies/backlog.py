@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import warnings
 from dataclasses import dataclass
@@ -10,17 +9,17 @@ from dataclasses import dataclass
 import optuna
 from optuna import Study
 from optuna.exceptions import ExperimentalWarning
-from optuna.storages import RetryHeartbeatStaleTrialCallback
+from optuna.storages._heartbeat import is_heartbeat_enabled
 from optuna.trial import FrozenTrial, TrialState
 
 from skipw.studies.places import is_alive
-from skipw.studies.storage import MAX_RETRIES
+from skipw.studies.retries import origin_of, return_trial
 
 __all__ = ["FINISHED", "Counts", "count", "origin_of", "requeue_orphans", "surplus"]
 
-log = logging.getLogger(__name__)
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)  # a trial that was stopped early is an answer too
 NAMELESS = 60  # seconds after which a running trial without a worker's name counts as orphaned
+_NAMELESS: dict[int, float] = {}  # when this process first saw such a trial
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,6 @@ def count(study: Study) -> Counts:
     )
 
 
-def origin_of(trial: FrozenTrial) -> int:
-    """The number of a trial, or of the one whose work it goes on with: both have one name and one checkpoint."""
-    return int(trial.system_attrs.get("failed_trial", trial.number))
-
-
 def surplus(study: Study, number: int, wanted: int) -> bool:
     """Whether a trial that was just begun is one too many: several machines may each take the last one."""
     others = study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.RUNNING))
@@ -62,38 +56,32 @@ def surplus(study: Study, number: int, wanted: int) -> bool:
 
 
 def requeue_orphans(study: Study) -> list[int]:
-    """Fail each running trial whose worker on this machine died, and put the same settings into the queue.
+    """Fail each running trial whose worker died, and put the same settings into the queue.
 
-    The new trial goes on from the old one's last checkpoint. After ``MAX_RETRIES`` deaths it is given up. Trials
-    of other machines are left to the database's heartbeat.
+    The new trial goes on from the old one's last checkpoint. After ``MAX_RETRIES`` deaths it is given up. A worker
+    of this machine is known by its lock; those of others by their heartbeats, where the storage has them.
 
     Returns:
-        the numbers of the orphans.
+        the numbers of this machine's orphans.
     """
+    shared = is_heartbeat_enabled(study._storage)
+    if shared:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            optuna.storages.fail_stale_trials(study)
     orphans = []
-    retry = _retry()
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if not _is_orphan(trial):
-            continue
-        try:
-            study.tell(trial.number, state=TrialState.FAIL)
-        except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
-            continue  # another process was quicker
-        retry(study, trial)
-        orphans.append(trial.number)
-        log.info("trial %d was left by its worker; it goes on from its checkpoint", trial.number)
+        if _is_orphan(trial, shared) and return_trial(study, trial):
+            orphans.append(trial.number)
     return orphans
 
 
-def _retry() -> RetryHeartbeatStaleTrialCallback:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRIES)
-
-
-def _is_orphan(trial: FrozenTrial) -> bool:
+def _is_orphan(trial: FrozenTrial, shared: bool) -> bool:
     worker = trial.user_attrs.get("worker")
-    if worker is None:  # killed between taking the trial and signing it
-        began = trial.datetime_start
-        return began is not None and time.time() - began.timestamp() > NAMELESS
-    return is_alive(worker) is False
+    if worker is not None:
+        return is_alive(worker) is False
+    # Killed between taking the trial and signing it.
+    if shared:  # the clocks of several machines differ, and so do their time zones: this process's own counts
+        return time.monotonic() - _NAMELESS.setdefault(trial._trial_id, time.monotonic()) > NAMELESS
+    began = trial.datetime_start
+    return began is not None and time.time() - began.timestamp() > NAMELESS

@@ -78,7 +78,7 @@ class Sign:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"{os.getpid()}.alive"
+        self.path = folder / f"{socket.gethostname()}-{os.getpid()}.alive"  # machines may share the folder
         self._file = self.path.open("w")
         fcntl.flock(self._file, fcntl.LOCK_EX)
 

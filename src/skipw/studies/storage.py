@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from skipw.errors import ParamsError
 from skipw.studies.errors import StudyError
+from skipw.studies.heartbeat import Database, Proxy
+from skipw.studies.retries import MAX_RETRIES
 from skipw.tracking.store import mlruns_folder
 
 if TYPE_CHECKING:
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["MAX_RETRIES", "dashboard_command", "default_storage", "open_storage", "resolved"]
 
 DATABASES = ("sqlite", "postgresql", "mysql")
-HEARTBEAT = 10  # seconds between two signs of life of a trial, in a database
-GRACE = 60  # seconds without one after which a trial's worker counts as dead
-MAX_RETRIES = 3  # of one trial whose worker died
 CONNECT_TIMEOUT = 10  # seconds
 
 
@@ -44,8 +43,8 @@ def resolved(where: str) -> str:
 def open_storage(where: str, *, create: bool = True) -> BaseStorage:
     """Open a storage.
 
-    In a database trials give signs of life; one whose worker died is put into the queue again by whoever runs
-    the next trial, ``MAX_RETRIES`` times at most.
+    In a database, and through the proxy, trials give signs of life; one whose worker died is put into the queue
+    again by any process that looks, ``MAX_RETRIES`` times at most.
 
     Args:
         where: a journal file's path, ``sqlite:///...``, ``postgresql+psycopg://...`` or ``grpc://host:port``.
@@ -103,27 +102,19 @@ def _check_file(path: Path, create: bool) -> None:
         raise StudyError(_unreachable(str(path), error)) from error
 
 
-def _database(url: str) -> RDBStorage:
+def _database(url: str) -> Database:
     options: dict[str, Any] = {"pool_pre_ping": True}
     if url.startswith("postgresql"):
         options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT}
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    return RDBStorage(
-        url,
-        engine_kwargs=options,
-        heartbeat_interval=HEARTBEAT,
-        grace_period=GRACE,
-        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRIES),
-    )
+    return Database(url, options)
 
 
-def _proxy(url: str) -> BaseStorage:
-    from optuna.storages import GrpcStorageProxy
-
+def _proxy(url: str) -> Proxy:
     host, _, port = url.removeprefix("grpc://").rstrip("/").rpartition(":")
     if not host or not port.isdigit():
         raise ParamsError(f"expected grpc://HOST:PORT, got {url!r}.")
-    storage = GrpcStorageProxy(host=host, port=int(port))
+    storage = Proxy(host=host, port=int(port))
     storage.wait_server_ready(timeout=CONNECT_TIMEOUT)
     return storage
 

@@ -10,11 +10,15 @@ import logging
 import os
 import signal
 import sys
+import threading
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from optuna import TrialPruned
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from skipw.checked import build
@@ -24,6 +28,7 @@ from skipw.studies.backlog import FINISHED, count, requeue_orphans, surplus
 from skipw.studies.errors import StudyError
 from skipw.studies.places import Claim, Places, Sign
 from skipw.studies.plan import Plan, make_plan
+from skipw.studies.retries import return_trial
 from skipw.studies.storage import open_storage
 from skipw.studies.study import open_study
 from skipw.studies.trial import Journal, run_trial
@@ -31,9 +36,10 @@ from skipw.studies.trial import Journal, run_trial
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
-__all__ = ["WorkerSpec", "work"]
+__all__ = ["PATIENCE", "WorkerSpec", "work"]
 
 log = logging.getLogger(__name__)
+PATIENCE = 20.0  # seconds that a worker has to leave its trial in order
 FAILURES = 3  # in a row, after which a worker gives up
 
 
@@ -89,9 +95,18 @@ def work(spec: WorkerSpec) -> int:
         while _one(study, plan, places, journal, sign):
             done += 1
             _give_up_after_failures(study)
+    except SystemExit:  # ended in order: nobody has to find out that the trial is free
+        _return_own(study, sign)
+        raise
     finally:
         sign.close()
     return done
+
+
+def _return_own(study: Study, sign: Sign) -> None:
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if trial.user_attrs.get("worker") == sign.attributes():
+            return_trial(study, trial, died=False)
 
 
 def _one(study: Study, plan: Plan, places: Places, journal: Journal | None, sign: Sign) -> bool:
@@ -117,8 +132,23 @@ def _one(study: Study, plan: Plan, places: Places, journal: Journal | None, sign
                 trial.set_user_attr("reason", f"error: {type(error).__name__}: {error}")
                 raise
 
-        study.optimize(objective, n_trials=1, catch=(Exception,))
+        try:
+            study.optimize(objective, n_trials=1, catch=(Exception,))
+        except (ValueError, UpdateFinishedTrialError):
+            if not _was_taken(study, sign):
+                raise
+            log.warning("another machine took this worker for dead; its trial goes on there")
     return True
+
+
+def _was_taken(study: Study, sign: Sign) -> bool:
+    """Whether the last trial that this worker signed was failed by somebody else."""
+    mine = [
+        trial
+        for trial in study.get_trials(deepcopy=False)
+        if trial.user_attrs.get("worker") == sign.attributes()
+    ]
+    return bool(mine) and mine[-1].state == TrialState.FAIL and "reason" not in mine[-1].user_attrs
 
 
 class Surplus(Exception):
@@ -166,15 +196,35 @@ def _journal(study: Study, plan: Plan, places: Places, scale: str) -> Journal | 
 
 
 def main() -> None:
-    """Run the trials of the study that the first argument describes."""
+    """Run the trials of the study that the first argument describes.
+
+    With a second argument, ``tied``, the process ends like after SIGTERM when its standard input ends, that is
+    with whoever started it, however that one ended.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's, which ends its workers itself
+    signal.signal(signal.SIGTERM, _leave)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if sys.argv[2:] == ["tied"]:
+        threading.Thread(target=_end_with_starter, daemon=True).start()
     try:
         work(WorkerSpec.from_json(sys.argv[1]))
     except SkipWError as error:
         log.error("worker: %s", error)
         raise SystemExit(1) from error
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+    raise SystemExit(128 + number)
+
+
+def _end_with_starter() -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(PATIENCE)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
