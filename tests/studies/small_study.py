@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -9,6 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from skipw.data.adding import prepare_adding
 from skipw.params import Params, SearchSettings
@@ -20,7 +23,7 @@ PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 def prepare(folder: Path) -> Path:
     """A root of outputs with a little Adding Task in it."""
-    prepare_adding(folder / "prepared" / "adding", seed=3, num_steps=20, train=640, val=100, test=125)
+    prepare_adding(folder / "prepared" / "adding", seed=3, num_steps=20, train=320, val=100, test=125)
     return folder
 
 
@@ -33,7 +36,7 @@ def settings(**changes: Any) -> SearchSettings:
         "sampler": "random",
         "warm_start": False,
         "stop_early": False,
-        "validations": 8,
+        "validations": 6,
         "workers": 2,
         **changes,
     }
@@ -64,6 +67,8 @@ def trials_of(storage: str) -> list[Any]:
 class InMidTrial(threading.Thread):
     """Waits until a trial has left a checkpoint while it runs, then calls a function with that trial.
 
+    The trial's process stands still meanwhile, so that the trial can't end first.
+
     Args:
         storage: of the study.
         mlruns: the folder with the unfinished trainings.
@@ -77,14 +82,23 @@ class InMidTrial(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        end = time.monotonic() + 120
-        while time.monotonic() < end:
+        end = time.monotonic() + 180
+        while time.monotonic() < end and self.trial is None:
             for trial in trials_of(self._storage):
-                if trial.state.name == "RUNNING" and self._has_checkpoint(trial):
-                    self.trial = trial
-                    self._action(trial)
+                if trial.state.name == "RUNNING" and self._has_checkpoint(trial) and self._caught(trial):
                     return
             time.sleep(0.1)
+
+    def _caught(self, trial: Any) -> bool:
+        """Hold the trial's process, act if the trial still runs, let the process go on."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(trial.user_attrs["worker"]["pid"])
+            process.suspend()
+            if trials_of(self._storage)[trial.number].state.name == "RUNNING":
+                self.trial = trial
+                self._action(trial)
+            process.resume()
+        return self.trial is not None
 
     def _has_checkpoint(self, trial: Any) -> bool:
         name = trial.user_attrs.get("experiment", "no name yet")

@@ -143,14 +143,14 @@ class DaskCrew:
     def _failure(self, task: Future) -> str:
         error = task.exception(timeout=TIMEOUT)
         if isinstance(error, ImportError):
-            raise StudyError(f"a node of the cluster says: {error}; install skipw[train,pipeline,cluster] on it.")
+            raise StudyError(
+                f"a node of the cluster says: {error}; install skipw[train,pipeline,cluster] on it."
+            )
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
     def _gone(self, error: object) -> str:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        return (
-            f"the cluster at {self._address} is gone ({reason}); start it again, then the same command goes on."
-        )
+        return f"the cluster at {self._address} is gone ({reason}); start it again, then the same command goes on."
 
 
 def _connect(address: str) -> Client:

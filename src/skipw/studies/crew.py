@@ -16,7 +16,6 @@ from skipw.studies.worker import PATIENCE, WorkerSpec
 __all__ = ["Crew", "LocalCrew", "gpus", "here", "reason_of"]
 
 
-
 class Crew(Protocol):
     """Workers somewhere. ``search`` starts them, asks how many live, and ends them."""
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import GrpcStorageProxy, RDBStorage
 from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.trial import FrozenTrial, TrialState
@@ -40,13 +41,14 @@ class Database(RDBStorage):
     """
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:
-        super().__init__(
-            url,
-            engine_kwargs=options,
-            heartbeat_interval=HEARTBEAT,
-            grace_period=GRACE,
-            heartbeat_stale_trial_callback=put_back,
-        )
+        with _experimental():
+            super().__init__(
+                url,
+                engine_kwargs=options,
+                heartbeat_interval=HEARTBEAT,
+                grace_period=GRACE,
+                heartbeat_stale_trial_callback=put_back,
+            )
 
     def record_heartbeat(self, trial_id: int) -> None:
         with _tolerant():
@@ -68,7 +70,8 @@ class Proxy(GrpcStorageProxy, BaseHeartbeat):
     """
 
     def __init__(self, *, host: str, port: int) -> None:
-        super().__init__(host=host, port=port)
+        with _experimental():
+            super().__init__(host=host, port=port)
         self._seen: dict[int, tuple[Any, float]] = {}
 
     def record_heartbeat(self, trial_id: int) -> None:
@@ -93,6 +96,14 @@ class Proxy(GrpcStorageProxy, BaseHeartbeat):
 
     def get_heartbeat_stale_trial_callback(self) -> Callable[[Study, FrozenTrial], None]:
         return put_back
+
+
+@contextmanager
+def _experimental() -> Iterator[None]:
+    """Optuna calls heartbeats and its proxy experimental; that they work is for our tests to say."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield
 
 
 @contextmanager

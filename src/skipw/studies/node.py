@@ -40,12 +40,12 @@ def run_worker(order: Mapping[str, Any]) -> str | None:
 
     Event(order["begun"]).set()
     spec = dict(order["spec"])
-    if "://" not in spec["storage"] or spec["storage"].startswith("sqlite"):
-        if socket.gethostname() != order["host"]:
-            return (
-                f"exit status 1: worker: {socket.gethostname()} can't use the file {spec['storage']} of another "
-                "machine; a cluster needs --storage postgresql+psycopg://USER@HOST/NAME."
-            )
+    is_file = "://" not in spec["storage"] or spec["storage"].startswith("sqlite")
+    if is_file and socket.gethostname() != order["host"]:
+        return (
+            f"exit status 1: worker: {socket.gethostname()} can't use the file {spec['storage']} of another "
+            "machine; a cluster needs --storage postgresql+psycopg://USER@HOST/NAME."
+        )
     with tempfile.TemporaryDirectory(prefix="skipw-") as folder, _gpu() as gpu:
         spec["params"] = str(Path(folder) / "params.yaml")
         Path(spec["params"]).write_text(order["params"], encoding="utf-8")

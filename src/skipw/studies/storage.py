@@ -67,6 +67,8 @@ def open_storage(where: str, *, create: bool = True) -> BaseStorage:
                 return _proxy(where)
             case _ if scheme in DATABASES:
                 return _database(where)
+    except ParamsError:
+        raise
     except (OSError, ImportError, ValueError) as error:
         raise StudyError(_unreachable(where, error)) from error
     except Exception as error:
@@ -123,7 +125,8 @@ def _unreachable(where: str, error: BaseException) -> str:
     """One line on why a storage can't be used, and what to do."""
     reason = " ".join(str(error).split())
     if isinstance(error, ImportError):
-        remedy = "install its driver: pip install 'skipw[postgres]'"
+        extra = "cluster" if where.startswith("grpc") else "postgres"
+        remedy = f"install its driver: pip install 'skipw[{extra}]'"
     elif "://" in where:
         remedy = "check the address, that the server runs and that the database exists"
     else:
