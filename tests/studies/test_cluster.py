@@ -85,7 +85,7 @@ def test_stop_ends_processes_and_returns_their_trials(cluster: Any, data: Path, 
     from skipw.studies.storage import open_storage
     from skipw.studies.study import open_study
 
-    search = small_study.settings(epochs=300.0, validations=150)
+    search = small_study.settings(epochs=3000.0, validations=1500)
     storage = str(tmp_path / "study.journal")
     open_study(
         make_plan("adding", load(small_study.PARAMS), search, data), open_storage(storage), small_study.STUDY

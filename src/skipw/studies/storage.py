@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import random
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ __all__ = ["MAX_RETRIES", "dashboard_command", "default_storage", "open_storage"
 
 DATABASES = ("sqlite", "postgresql", "mysql")
 CONNECT_TIMEOUT = 10  # seconds
+MAKERS = 5  # attempts to open an empty database that others open too
 
 
 def default_storage(dataset: str) -> str:
@@ -109,6 +112,13 @@ def _database(url: str) -> Database:
     if url.startswith("postgresql"):
         options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT}
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    for _ in range(MAKERS):
+        try:
+            return Database(url, options)
+        except Exception as error:  # another process makes the same tables at this moment
+            if not any(words in str(error) for words in ("already exists", "duplicate key")):
+                raise
+            time.sleep(random.uniform(0.2, 1.0))
     return Database(url, options)
 
 

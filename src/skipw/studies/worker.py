@@ -40,7 +40,11 @@ __all__ = ["PATIENCE", "WorkerSpec", "work"]
 
 log = logging.getLogger(__name__)
 PATIENCE = 20.0  # seconds that a worker has to leave its trial in order
+INSIST = 5.0  # seconds after which it is told again
 FAILURES = 3  # in a row, after which a worker gives up
+TERMINATED = 128 + 15  # what a shell reports of a process that SIGTERM ended
+_asked = threading.Event()  # set by SIGTERM
+_left = threading.Event()  # set when the trial is given back
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ def work(spec: WorkerSpec) -> int:
             done += 1
             _give_up_after_failures(study)
     except SystemExit:  # ended in order: nobody has to find out that the trial is free
+        _left.set()  # nothing may interrupt this
         _return_own(study, sign)
         raise
     finally:
@@ -111,6 +116,8 @@ def _return_own(study: Study, sign: Sign) -> None:
 
 def _one(study: Study, plan: Plan, places: Places, journal: Journal | None, sign: Sign) -> bool:
     """Take and run one trial; False if there is none to take. The claim is held until the trial is ours."""
+    if _asked.is_set():
+        raise SystemExit(TERMINATED)
     wanted = plan.search.trials
     with places.claiming() as claim:
         requeue_orphans(study)
@@ -129,6 +136,8 @@ def _one(study: Study, plan: Plan, places: Places, journal: Journal | None, sign
             except TrialPruned:
                 raise
             except Exception as error:
+                if _asked.is_set():  # SystemExit in the middle of an import comes out as anything
+                    raise SystemExit(TERMINATED) from error
                 trial.set_user_attr("reason", f"error: {type(error).__name__}: {error}")
                 raise
 
@@ -215,8 +224,15 @@ def main() -> None:
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
-    raise SystemExit(128 + number)
+    """SIGTERM: end in order. Asked again after a while, as an exception can get lost in somebody's ``except:``."""
+    if _left.is_set():
+        return
+    _asked.set()
+    again = threading.Timer(INSIST, os.kill, (os.getpid(), signal.SIGTERM))
+    again.daemon = True
+    again.start()
+    if signal.getsignal(signal.SIGTERM) is _leave:  # else Lightning called this, and ends its training itself
+        raise SystemExit(TERMINATED)
 
 
 def _end_with_starter() -> None:
