@@ -139,6 +139,22 @@ def test_process_of_this_machine_that_slept(tmp_path: Path) -> None:
     assert (count(study).running, count(study).waiting) == (0, 1)
 
 
+def test_processes_that_open_an_empty_database_at_once(postgres: Callable[[], str]) -> None:
+    storage, made = postgres(), []
+    together = threading.Barrier(4)
+
+    def opens() -> None:
+        together.wait()
+        made.append(study_in(storage).study_name)
+
+    openers = [threading.Thread(target=opens) for _ in range(4)]
+    for opener in openers:
+        opener.start()
+    for opener in openers:
+        opener.join()
+    assert made == ["fake"] * 4
+
+
 def test_signs_of_two_machines_in_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Containers often give their processes the same numbers."""
     here = Sign(tmp_path)

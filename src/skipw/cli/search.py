@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,6 +45,9 @@ def search(
         "params.yaml"
     ),
     data: Data = Path("data"),
+    cluster: Annotated[
+        str | None, typer.Option(help="A Dask scheduler, tcp://HOST:8786; workers run on its nodes.")
+    ] = None,
     tracking: Annotated[bool, typer.Option(help="Write every trial into MLflow.")] = True,
 ) -> None:
     """Search for Pareto-optimal models with Optuna; stop it any time, the same command goes on.
@@ -54,6 +58,8 @@ def search(
     from rich.console import Console
 
     from skipw.params import load
+    from skipw.studies.cluster import DaskCrew
+    from skipw.studies.crew import LocalCrew
     from skipw.studies.report import print_study
     from skipw.studies.search import run_search
 
@@ -72,6 +78,7 @@ def search(
             storage=storage,
             study_name=study,
             tracking=tracking,
+            crew=LocalCrew if cluster is None else functools.partial(DaskCrew, cluster),
         )
     except KeyboardInterrupt:
         typer.secho("Stopped. The same command goes on from here.", fg="yellow", err=True)

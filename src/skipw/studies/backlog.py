@@ -6,6 +6,7 @@ import logging
 import time
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import optuna
 from optuna import Study
@@ -16,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from skipw.studies.places import is_alive
 from skipw.studies.retry import MAX_RETRIES, given_up, has_successor, origin_of, requeue
 
-__all__ = ["FINISHED", "Counts", "count", "origin_of", "requeue_orphans", "surplus"]
+__all__ = ["FINISHED", "Counts", "count", "give_back", "origin_of", "requeue_orphans", "surplus"]
 
 log = logging.getLogger(__name__)
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)  # a trial that was stopped early is an answer too
@@ -94,6 +95,13 @@ def requeue_orphans(study: Study) -> list[int]:
         requeue(study, trial)
         log.info("trial %d was left by its worker; it goes on from its checkpoint", trial.number)
     return orphans
+
+
+def give_back(study: Study, worker: dict[str, Any]) -> None:
+    """A worker that is ended in order puts its running trial into the queue itself; it counts as no death."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if trial.user_attrs.get("worker") == worker and _fail(study, trial):
+            requeue(study, study.get_trials(deepcopy=False)[trial.number])
 
 
 def _fail(study: Study, trial: FrozenTrial) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import re
 import shlex
 import time
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 DATABASES = ("sqlite", "postgresql", "mysql")
 SQLITE = "sqlite:///"
 CONNECT_TIMEOUT = 10  # seconds
-TRIES = 4  # at a database that several machines find empty at once
+TRIES = 6  # at a database that several machines find empty at once
 SQLITE_TIMEOUT = 60  # seconds that one writer waits for another
 
 
@@ -133,9 +134,13 @@ def _database(url: str) -> RDBStorage:
     for _ in range(TRIES - 1):
         try:
             return Database(url, options)
-        except (IntegrityError, ProgrammingError) as error:  # another machine makes the tables at this moment
-            log.debug("the tables of %s: %s", hidden(url), error)
-            time.sleep(1.0)
+        except (
+            IntegrityError,
+            ProgrammingError,
+        ) as error:  # another process makes the same tables at this moment
+            if not any(words in str(error) for words in ("already exists", "duplicate key")):
+                raise
+            time.sleep(random.uniform(0.2, 1.0))
     return Database(url, options)
 
 

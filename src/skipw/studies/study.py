@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ __all__ = ["OBJECTIVES", "find_study", "offer_recipe", "open_study", "recipe_poi
 
 OBJECTIVES = ("error", "inputs_processed")  # both are minimised
 FACTS = "facts"
+DESCRIBED = 5.0  # seconds that another process has for it
 #: What a recipe means that does not name them.
 UNNAMED = {"num_layers": TrainSettings.num_layers, "weight_decay": 0.0, "dropout": 0.0}
 
@@ -46,6 +48,7 @@ def open_study(plan: Plan, storage: BaseStorage, name: str | None = None) -> Stu
         study = optuna.create_study(storage=storage, study_name=name, directions=directions, sampler=sampler)
     except DuplicatedStudyError:
         study = optuna.load_study(storage=storage, study_name=name, sampler=sampler)
+        _wait_for_description(study)
     facts = study.user_attrs.get(FACTS)
     if facts is None:
         if study.get_trials(deepcopy=False) or study.directions != directions:
@@ -57,6 +60,13 @@ def open_study(plan: Plan, storage: BaseStorage, name: str | None = None) -> Stu
     if study.user_attrs.get("asked") != asked:
         study.set_user_attr("asked", asked)
     return study
+
+
+def _wait_for_description(study: Study) -> None:
+    """Let the process that has just made the study describe it; if that one died, it is up to us."""
+    end = time.monotonic() + DESCRIBED
+    while FACTS not in study.user_attrs and not study.get_trials(deepcopy=False) and time.monotonic() < end:
+        time.sleep(0.1)
 
 
 def _describe(study: Study, plan: Plan) -> None:

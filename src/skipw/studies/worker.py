@@ -27,7 +27,7 @@ from optuna.trial import TrialState
 from skipw.checked import build
 from skipw.errors import SkipWError
 from skipw.params import SearchSettings, load
-from skipw.studies.backlog import FINISHED, count, requeue_orphans, surplus
+from skipw.studies.backlog import FINISHED, count, give_back, requeue_orphans, surplus
 from skipw.studies.errors import StudyError
 from skipw.studies.places import Claim, Places, Sign
 from skipw.studies.plan import Plan, make_plan
@@ -44,7 +44,10 @@ __all__ = ["PATIENCE", "WorkerSpec", "work"]
 log = logging.getLogger(__name__)
 PATIENCE = 20.0  # seconds that a worker has to leave its trial in order
 FAILURES = 3  # in a row, after which a worker gives up
+INSIST = 5.0  # seconds after which a worker that was told to end is told again
 TERMINATED = 128 + 15  # what a shell reports of a process that SIGTERM ended
+_asked = threading.Event()  # set by SIGTERM
+_left = threading.Event()  # set when the trial is given back
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,11 @@ def work(spec: WorkerSpec) -> int:
             done += 1
             _give_up_after_failures(study)
         in_order = True
+    except SystemExit:  # ended in order: nobody has to find out that the trial is free
+        _left.set()  # nothing may interrupt this
+        with places.claiming():
+            give_back(study, sign.attributes())
+        raise
     finally:
         sign.close(keep=not in_order)
     return done
@@ -107,6 +115,8 @@ def work(spec: WorkerSpec) -> int:
 
 def _one(study: Study, plan: Plan, places: Places, journal: Journal | None, sign: Sign) -> bool:
     """Take and run one trial; False if there is none to take. The claim is held until the trial is ours."""
+    if _asked.is_set():
+        raise SystemExit(TERMINATED)
     wanted = plan.search.trials
     with places.claiming() as claim:
         requeue_orphans(study)
@@ -147,6 +157,9 @@ def _told(trial: Trial, plan: Plan, places: Places, journal: Journal | None) -> 
     except UpdateFinishedTrialError:
         raise
     except Exception as error:
+        if _asked.is_set():  # SystemExit in the middle of an import comes out as anything
+            trial.set_user_attr(LET_GO, True)
+            raise SystemExit(TERMINATED) from error
         log.exception("trial %d failed", trial.number)
         trial.set_user_attr("reason", f"error: {type(error).__name__}: {error}")
         raise
@@ -215,8 +228,17 @@ def main() -> None:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
-    raise SystemExit(TERMINATED)
+    """SIGTERM: end in order. Asked again after a while, as an exception can get lost in somebody's ``except:``."""
+    if _left.is_set():
+        return
+    _asked.set()
+    again = threading.Timer(INSIST, os.kill, (os.getpid(), signal.SIGTERM))
+    again.daemon = True
+    again.start()
+    if (
+        signal.getsignal(signal.SIGTERM) is _terminate
+    ):  # else Lightning called this, and ends its training itself
+        raise SystemExit(TERMINATED)
 
 
 def _end_with_launcher() -> None:
