@@ -1,4 +1,5 @@
-"""Stage ``pareto``: the front of one data set over all its experiments, into ``data/pareto/<ds>``.
+"""Stage ``pareto``: the front of one data set over all its experiments and a search's best trials, into
+``data/pareto/<ds>``.
 
 python pipelines/pareto.py adding [--params params.yaml] [--data data]
 
@@ -17,6 +18,7 @@ import pandas as pd
 from skipw.data.atomic import replaced_folder, write_json
 from skipw.data.prepared import load_meta
 from skipw.errors import DataFormatError, SkipWError
+from skipw.evaluation.evaluated import evaluated
 from skipw.evaluation.figures.front_page import write_front_page
 from skipw.evaluation.figures.front_picture import draw_front
 from skipw.evaluation.front import choose_front, read_grids, summarise
@@ -29,14 +31,14 @@ log = logging.getLogger("pareto")
 def pareto(dataset: str, min_gain: float, data: Path) -> Path:
     """Choose and draw the front of a data set; its folder appears complete or not at all."""
     meta = load_meta(data / "prepared" / dataset)
-    paths = sorted((data / "evaluation" / dataset).glob("*/grid.csv"))
-    grid = read_grids(paths)
+    experiments = evaluated(dataset, data)
+    grid = read_grids([one.grid for one in experiments])
     source, metric, constant = str(meta["data_source"]), str(meta["metric"]), meta["constant_predictor"]
     if (found := str(grid["data_source"].iloc[0])) != source:
         raise DataFormatError(
             f"the grids of {dataset} come from {found}, the prepared data from {source}; run `dvc repro`."
         )
-    repeats = [pd.read_csv(p) for path in paths if (p := path.with_name("repeats.csv")).exists()]
+    repeats = [pd.read_csv(p) for one in experiments if (p := one.grid_folder / "repeats.csv").exists()]
     repeated = pd.concat(repeats, ignore_index=True) if repeats else None
     front = choose_front(grid, metric, float(constant["val"]), min_gain)
     about = {"title": str(meta["title"]), "data_source": source}

@@ -111,6 +111,8 @@ def stage_of(address: str) -> tuple[str, str]:
 def guess_seconds(address: str, params: Params) -> float:
     """A rough duration: training by steps and sequence length, all else short."""
     stage, key = stage_of(address)
+    if stage == "search":
+        return 20.0 * getattr(params.search, key).trials
     if stage != "train":
         return {"evaluate": 20.0, "evaluate-periodic": 10.0}.get(stage, 8.0)
     settings = experiment_settings(params, key)

@@ -17,6 +17,10 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)  # never write into somebody's serve
 import pytest
 from hypothesis import settings
 
+from tests.postgres import postgres
+
+__all__ = ["postgres"]
+
 settings.register_profile("project", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("project")
 

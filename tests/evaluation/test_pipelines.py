@@ -202,6 +202,43 @@ def test_a_front_without_points_still_gives_every_file(built, tmp_path: Path) ->
         assert "No point is better" in (copy / "report" / "report.md").read_text("utf-8")
 
 
+def add_trials(data: Path, dataset: str) -> None:
+    """What a search leaves: three good SkipW models of two sizes of λ, and a ThrRNN."""
+    for number, kind in enumerate(("skipw", "skipw-sparse", "thrrnn", "skipw")):
+        name = f"{dataset}-trial-{10 * number:03d}"
+        folder = data / "studies" / dataset / "trials" / name
+        shutil.copytree(data / "models" / dataset / f"{dataset}-{kind}", folder)
+        grid = pd.read_csv(data / "evaluation" / dataset / f"{dataset}-{kind}" / "grid.csv")
+        grid = grid.convert_dtypes(convert_string=False, convert_floating=False)
+        better = grid["value"] * 0.5 if dataset == "adding" else grid["value"] * 0.5 + 0.45
+        grid.assign(experiment=name, value=better - 0.01 * number).to_csv(folder / "grid.csv", index=False)
+
+
+def test_trials_of_a_search_join_the_front_and_the_report(built, tmp_path: Path) -> None:
+    dataset, data, options = built
+    copy = tmp_path / "data"
+    shutil.copytree(data, copy)
+    add_trials(copy, dataset)
+    there = [*options[:2], "--data", str(copy)]
+    pareto.main([dataset, *there])
+    report.main(there)
+    front = pd.read_csv(copy / "pareto" / dataset / "front.csv")
+    assert front["experiment"].str.contains("-trial-").any()
+    page = (copy / "pareto" / dataset / "front.html").read_text("utf-8")
+    assert page.count('"name":"search: SkipW (3)"') == page.count('"name":"search: ThrRNN (1)"') == 1
+    assert "trial 30 (SkipW GRU 5, L 4, " in page
+    text = (copy / "report" / "report.md").read_text("utf-8")
+    assert "of 7 experiments and of 4 trials of a search" in text
+    assert "| search: SkipW | search: ThrRNN |" in text
+    assert "| 3 trials of a search | 60 |" in text
+    assert f"| {dataset}-trial-020 | ThrRNN | gru | 5 |" in text
+    for kind in ("patterns", "bound", "switching"):  # of the named experiments alone, as before
+        name = f"report/figures/{dataset}-{kind}.png"
+        assert (copy / name).read_bytes() == (data / name).read_bytes()
+    plot = pd.read_csv(copy / "report" / "plots" / f"{dataset}.csv")
+    assert plot["experiment"].str.contains("-trial-").sum() == 3 * 10 + 2
+
+
 def test_errors_name_the_remedy_and_leave_the_old_output(built, caplog: pytest.LogCaptureFixture) -> None:
     dataset, data, options = built
     meta = data / "prepared" / dataset / "meta.json"

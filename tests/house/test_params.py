@@ -122,6 +122,9 @@ def test_what_is_wrong_is_refused(tmp_path: Path, wrong: str, words: list[str]) 
         ("adding-random:", "noise:", ["train.experiments.noise", "call it adding-<something>"]),
         ("model: random", "model: periodic", ["needs no entry"]),
         ("steps: 7", "stesp: 7", ["adding-random", "did you mean 'steps'"]),
+        ("steps: 3", "devices: 3", ["adding-skipw.batch_size", "3 devices", "64 sequences", "multiple of 3"]),
+        ("steps: 3", "devices: 0", ["adding.devices", "at least 1"]),
+        ("steps: 3", "accelerator: cuda", ["adding.accelerator", "one of cpu, gpu, auto"]),
         ("steps: 3", "cost_schedule: [[0.5, 1], [0.2, 1]]", ["cost_schedule", "rising"]),
         ("steps: 3", "cost_schedule: [[0.5, 1, 2]]", ["cost_schedule[0]", "a list of 2 values"]),
         (

@@ -9,12 +9,14 @@ from typing import Any
 
 import pandas as pd
 
+from skipw.evaluation.evaluated import evaluated
 from skipw.evaluation.front import choose_front, read_grids
 from skipw.evaluation.table import GRID_COLUMNS, grid_table, write_table
 
 WINDOW = 5
 RATES = (0.2, 0.5)
 SCALE = "tiny"
+TRIALS = "studies/adding/trials"
 
 
 def architecture(kind: str) -> Any:
@@ -26,14 +28,14 @@ def architecture(kind: str) -> Any:
     )
 
 
-def write_model(data: Path, experiment: str, kind: str, seed: int = 0) -> None:
-    """An untrained adding model with its history."""
+def write_model(data: Path, experiment: str, kind: str, seed: int = 0, place: str = "models/adding") -> None:
+    """An untrained adding model with its history, in a folder of its name at ``place``."""
     import torch
 
     from skipw.models.saved import save_model
 
     torch.manual_seed(seed)
-    folder = data / "models" / "adding" / experiment
+    folder = data / place / experiment
     description = {
         "experiment": experiment, "dataset": "adding", "title": "Adding Task", "data_source": "generated",
         "task": "regression", "metric": "mse", "classes": [], "preprocessing": {}, "vocabulary": None,
@@ -55,8 +57,11 @@ def write_model(data: Path, experiment: str, kind: str, seed: int = 0) -> None:
     pd.DataFrame(rows).to_csv(folder / "history.csv", index=False, float_format="%.7g")
 
 
+Points = list[tuple[int | None, float | None, float, float]]
+
+
 def write_grid(
-    data: Path, experiment: str, kind: str, points: list[tuple[int | None, float | None, float, float]]
+    data: Path, experiment: str, kind: str, points: Points, place: str = "evaluation/adding"
 ) -> None:
     """grid.csv from (budget, threshold, mse, inputs processed)."""
     rows = []
@@ -74,14 +79,22 @@ def write_grid(
                     "inputs_processed_std": 0.0, "max_inputs_in_window": 5, "sequences": 10,
                 }
             )  # fmt: skip
-    folder = data / "evaluation" / "adding" / experiment
+    folder = data / place / experiment
     folder.mkdir(parents=True, exist_ok=True)
     write_table(grid_table(rows), folder / "grid.csv")
 
 
+def write_trial(data: Path, number: int, kind: str, points: Points, seed: int = 100) -> str:
+    """What a search leaves of a trial on its front; returns the name of its experiment."""
+    experiment = f"adding-trial-{number:03d}"
+    write_model(data, experiment, kind, seed + number, TRIALS)
+    write_grid(data, experiment, kind, points, TRIALS)
+    return experiment
+
+
 def write_front(data: Path) -> pd.DataFrame:
     """front.csv of all grids, with a page and a picture beside it."""
-    grid = read_grids(sorted((data / "evaluation" / "adding").glob("*/grid.csv")))
+    grid = read_grids([one.grid for one in evaluated("adding", data)])
     front = choose_front(grid, "mse", constant=0.2)
     folder = data / "pareto" / "adding"
     folder.mkdir(parents=True, exist_ok=True)

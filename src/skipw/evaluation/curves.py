@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import pandas as pd
 
+from skipw.evaluation.evaluated import describe_settings, trial_number
 from skipw.evaluation.front import operating_points
 
-__all__ = ["COLOURS", "Curve", "curves_of", "describe_point", "random_band"]
+__all__ = ["COLOURS", "NAMES", "Curve", "curves_of", "describe_point", "random_band", "search_group"]
 
 #: Okabe and Ito's palette, told apart by all kinds of colour vision; the next tint where a model has more
 #: experiments.
@@ -21,6 +22,8 @@ COLOURS = {
     "random": ("#8C8C8C", "#B5B5B5"),
     "periodic": ("#CC79A7", "#E0B1CC"),
 }
+#: Trials of a search stay behind the named experiments.
+PALE = {"skipw": "#A9CBE8", "thrrnn": "#F4C8A4", "skiprnn": "#A5DBCB"}
 NAMES = {
     "skipw": "SkipW",
     "thrrnn": "ThrRNN",
@@ -38,6 +41,8 @@ class Curve:
 
     Attributes:
         experiment, model, name: of the model; the name is for people.
+        group: what the legend calls this curve together with others, ``search: SkipW``; None for a named
+            experiment, which stands in the legend itself.
         threshold: of all its points, for SkipW; None for the others.
         points: of ``operating_points``, in the order of the line.
         colour: of its experiment.
@@ -47,6 +52,7 @@ class Curve:
     experiment: str
     model: str
     name: str
+    group: str | None
     threshold: float | None
     points: pd.DataFrame
     colour: str
@@ -54,35 +60,54 @@ class Curve:
 
 
 def curves_of(grid: pd.DataFrame, metric: str) -> list[Curve]:
-    """All curves of a data set, in the order of ``COLOURS``, then by experiment.
+    """All curves of a data set, in the order of ``COLOURS``, then by experiment; trials of a search come last.
 
     SkipW has one curve a threshold, over the budgets from 1 up; the threshold nearest to 0.5 is its main one.
     ThrRNN has one over the thresholds; random and periodic one over the rates; SkipRNN and dense are single
     points.
     """
     points = operating_points(grid, metric)
-    facts = grid.groupby("experiment")[["cost_per_input", "window"]].first()
-    curves: list[Curve] = []
+    facts = {str(row["experiment"]): row for _, row in grid.drop_duplicates("experiment").iterrows()}
+    named: list[Curve] = []
+    tried: list[Curve] = []
     for model, colours in COLOURS.items():
-        names = list(dict.fromkeys(points.loc[points["model"] == model, "experiment"]))
-        for place, experiment in enumerate(sorted(names, key=len)):
-            own = points[points["experiment"] == experiment]
-            name = _name(model, facts.loc[experiment])
-            colour = colours[place % len(colours)]
-            curves += _curves(experiment, model, name, colour, own)
-    return _told_apart(curves)
+        present = points[points["model"] == model]
+        experiments = {str(name): own for name, own in present.groupby("experiment", sort=False)}
+        trials, others = _trials_apart(experiments)
+        for place, experiment in enumerate(sorted(others, key=len)):
+            name, colour = _name(model, facts[experiment]), colours[place % len(colours)]
+            named += _curves(experiment, model, (name, None), colour, experiments[experiment])
+        for experiment, number in trials.items():
+            name = f"trial {number} ({describe_settings(facts[experiment])})"
+            colour, group = PALE.get(model, "#B5B5B5"), search_group(model)
+            tried += _curves(experiment, model, (name, group), colour, experiments[experiment])
+    return _told_apart(named) + tried
 
 
-def _curves(experiment: str, model: str, name: str, colour: str, points: pd.DataFrame) -> Iterator[Curve]:
+def search_group(model: str) -> str:
+    """What the trials of a search are called together, by their kind of model."""
+    return f"search: {NAMES[model]}"
+
+
+def _trials_apart(experiments: Iterable[str]) -> tuple[dict[str, int], list[str]]:
+    """The trials by number, and the experiments that are none."""
+    numbers = {name: trial_number(name) for name in experiments}
+    trials = {name: number for name, number in numbers.items() if number is not None}
+    return dict(sorted(trials.items(), key=lambda trial: trial[1])), [n for n in numbers if n not in trials]
+
+
+def _curves(
+    experiment: str, model: str, names: tuple[str, str | None], colour: str, points: pd.DataFrame
+) -> Iterator[Curve]:
     if model != "skipw":
         order = "threshold" if model == "thrrnn" else "inputs_processed_test"
-        yield Curve(experiment, model, name, None, points.sort_values(order), colour, True)
+        yield Curve(experiment, model, *names, None, points.sort_values(order), colour, True)
         return
     points = points[points["budget"] > 0]
     thresholds = sorted(points["threshold"].unique(), key=lambda t: abs(t - REFERENCE_THRESHOLD))
     for place, threshold in enumerate(thresholds):
         own = points[points["threshold"] == threshold].sort_values("budget")
-        yield Curve(experiment, model, name, float(threshold), own, colour, place == 0)
+        yield Curve(experiment, model, *names, float(threshold), own, colour, place == 0)
 
 
 def _name(model: str, facts: pd.Series) -> str:

@@ -11,8 +11,9 @@ import pandas as pd
 
 from skipw.data.prepared import load_meta
 from skipw.evaluation.comparison import COST_LEVELS, at_equal_cost, check_bound
-from skipw.evaluation.curves import COLOURS, NAMES, curves_of
+from skipw.evaluation.curves import COLOURS, NAMES, curves_of, search_group
 from skipw.evaluation.document import Block, Figure, Heading, Notice, Paragraph, Table
+from skipw.evaluation.evaluated import evaluated, trial_number
 from skipw.evaluation.front import read_front, read_grids, summarise
 from skipw.evaluation.page import front_table_cells, metric_text, share_text, shown
 from skipw.evaluation.source_notes import announcement
@@ -28,9 +29,9 @@ class Evidence:
     Attributes:
         dataset: its name.
         meta: its meta.json.
-        grid: all grids.
+        grid: all grids, those of a search's trials too.
         front: front.csv.
-        descriptions: the model.json of each experiment that was trained.
+        descriptions: the model.json of each experiment that was trained, and of each trial.
         tables: patterns, shares, parts, switching and repeats of all experiments, by file name.
     """
 
@@ -46,8 +47,14 @@ class Evidence:
         return str(self.meta["metric"])
 
     def names(self, model: str) -> dict[str, str]:
-        """The names for people of the experiments of a kind of model."""
-        return {c.experiment: c.name for c in curves_of(self.grid, self.metric) if c.model == model}
+        """The names for people of the experiments of a kind of model; trials of a search are left out."""
+        curves = [c for c in curves_of(self.grid, self.metric) if c.group is None]
+        return {c.experiment: c.name for c in curves if c.model == model}
+
+    def in_search(self, table: pd.DataFrame) -> pd.Series:
+        """Which rows of a table with a column ``experiment`` are about trials of a search."""
+        trials = {name for name in table["experiment"].unique() if trial_number(str(name)) is not None}
+        return table["experiment"].isin(trials)
 
 
 def read_evidence(dataset: str, data: Path) -> Evidence:
@@ -56,19 +63,20 @@ def read_evidence(dataset: str, data: Path) -> Evidence:
     Raises:
         DataFormatError: if a file is missing or damaged, or data sources are mixed.
     """
-    folders = sorted(path.parent for path in (data / "evaluation" / dataset).glob("*/grid.csv"))
+    experiments = evaluated(dataset, data)
     tables = {}
     for name in ("patterns", "shares", "parts", "switching", "repeats"):
-        found = [pd.read_csv(path) for folder in folders if (path := folder / f"{name}.csv").exists()]
+        paths = [one.grid_folder / f"{name}.csv" for one in experiments]
+        found = [pd.read_csv(path) for path in paths if path.exists()]
         if found:
             tables[name] = pd.concat(found, ignore_index=True)
-    trained = sorted((data / "models" / dataset).glob("*/model.json"))
+    trained = [one for one in experiments if one.owns_model and one.model_folder.exists()]
     return Evidence(
         dataset,
         load_meta(data / "prepared" / dataset),
-        read_grids([folder / "grid.csv" for folder in folders]),
+        read_grids([one.grid for one in experiments]),
         read_front(data / "pareto" / dataset / "front.csv"),
-        {path.parent.name: load_description(path.parent) for path in trained},
+        {one.experiment: load_description(one.model_folder) for one in trained},
         tables,
     )
 
@@ -122,8 +130,7 @@ def _summary(evidence: Evidence) -> str:
     constant = _value_text(float(evidence.meta["constant_predictor"]["test"]), metric)
     aliases = numbers["aliases"]
     text = (
-        f"Of {numbers['operating_points']} operating points of {evidence.grid['experiment'].nunique()} "
-        f"experiments, "
+        f"Of {numbers['operating_points']} operating points of {_counts(evidence)}, "
         f"{numbers['front_points']} are on the Pareto front. "
     )
     if aliases["most-accurate"] is None:
@@ -144,6 +151,14 @@ def _summary(evidence: Evidence) -> str:
     )
 
 
+def _counts(evidence: Evidence) -> str:
+    """How many experiments there are, and how many trials of a search."""
+    found = evidence.grid.drop_duplicates("experiment")
+    trials = int(evidence.in_search(found).sum())
+    experiments = f"{len(found) - trials} experiments"
+    return f"{experiments} and of {trials} trials of a search" if trials else experiments
+
+
 def _place(point: Mapping[str, Any]) -> str:
     parts = []
     if point["budget"] is not None:
@@ -161,9 +176,12 @@ def _alias_cells(evidence: Evidence) -> list[list[str]]:
 
 def _comparison(evidence: Evidence) -> Table:
     """Kinds of models side by side, a row a cost level."""
-    metric, best = evidence.metric, at_equal_cost(evidence.grid, evidence.metric)
-    models = [model for model in COLOURS if model in set(best["model"])]
-    cells = [["inputs at most (%)", *(NAMES[model] for model in models)]]
+    metric, grid = evidence.metric, evidence.grid
+    columns = NAMES | {search_group(model): search_group(model) for model in COLOURS}
+    tried = grid["model"].map(search_group)
+    best = at_equal_cost(grid.assign(model=grid["model"].mask(evidence.in_search(grid), tried)), metric)
+    models = [model for model in columns if model in set(best["model"])]
+    cells = [["inputs at most (%)", *(columns[model] for model in models)]]
     for level in COST_LEVELS:
         row = [f"{100 * level:g}"]
         for model in models:
@@ -171,7 +189,9 @@ def _comparison(evidence: Evidence) -> Table:
             row.append("–")
             if len(found):
                 one = found.iloc[0]
-                row[-1] = f"{metric_text(one['value'], metric)} ({share_text(one['inputs_processed'])} %)"
+                row[-1] = (
+                    f"{metric_text(one['value'], metric)} ({share_text(one['inputs_processed'])}\u00a0%)"
+                )
         cells.append(row)
     unit = "accuracy in %" if metric == "accuracy" else "MSE"
     return Table(
@@ -191,7 +211,15 @@ def _bound(evidence: Evidence) -> list[Block]:
         else f"THE BOUND WAS VIOLATED at {violations} points: this is a defect."
     )
     head = ["experiment", "points, val and test", "with a full window", "violations"]
-    rows = [[c.experiment, f"{c.points}", f"{c.windows_full}", f"{c.violations}"] for c in checks]
+    tried = [check for check in checks if trial_number(check.experiment) is not None]
+    rows = [
+        [c.experiment, f"{c.points}", f"{c.windows_full}", f"{c.violations}"]
+        for c in checks
+        if c not in tried
+    ]
+    if tried:
+        sums = (sum(getattr(c, key) for c in tried) for key in ("points", "windows_full", "violations"))
+        rows.append([f"{len(tried)} trials of a search", *(f"{total}" for total in sums)])
     block: Block = Paragraph(verdict) if violations == 0 else Notice(verdict)
     return [block, Table([head, *rows])] if checks else [Paragraph("No model with a budget was evaluated.")]
 
@@ -248,14 +276,25 @@ def _provenance(evidence: Evidence) -> list[Block]:
         "seed",
         "evaluated on val / test",
     ]
-    rows = [head]
-    for experiment, own in evidence.grid[evidence.grid["metric"] == evidence.metric].groupby("experiment"):
-        facts, counts = own.iloc[0], own.groupby("split")["sequences"].max()
-        known = evidence.descriptions.get(str(experiment), {})
-        rows.append([
-            str(experiment), str(facts["cell"]), shown(facts["hidden_size"], "d"),
-            shown(facts["num_layers"], "d"),
-            shown(facts["window"], "d"), f"{facts['cost_per_input']:g}", str(known.get("init_from") or "–"),
-            str(known.get("seed", "–")), f"{counts['val']:,} / {counts['test']:,}",
-        ])  # fmt: skip
-    return [Paragraph(text), Table(rows)]
+    grid = evidence.grid[evidence.grid["metric"] == evidence.metric]
+    searched = evidence.in_search(grid)
+    named = [_origin(evidence, str(name), own) for name, own in grid[~searched].groupby("experiment")]
+    blocks: list[Block] = [Paragraph(text), Table([head, *named])]
+    if searched.any():
+        tried = [_origin(evidence, str(name), own) for name, own in grid[searched].groupby("experiment")]
+        model = grid.groupby("experiment")["model"].first()
+        rows = [[row[0], NAMES[model[row[0]]], *row[1:]] for row in tried]
+        caption = "Trials of a search: those with a point on the search's own front, which was chosen on val."
+        blocks.append(Table([[head[0], "model", *head[1:]], *rows], caption))
+    return blocks
+
+
+def _origin(evidence: Evidence, experiment: str, own: pd.DataFrame) -> list[str]:
+    """What an experiment was trained with."""
+    facts, counts = own.iloc[0], own.groupby("split")["sequences"].max()
+    known = evidence.descriptions.get(experiment, {})
+    return [
+        experiment, str(facts["cell"]), shown(facts["hidden_size"], "d"), shown(facts["num_layers"], "d"),
+        shown(facts["window"], "d"), f"{facts['cost_per_input']:.4g}", str(known.get("init_from") or "–"),
+        str(known.get("seed", "–")), f"{counts['val']:,} / {counts['test']:,}",
+    ]  # fmt: skip

@@ -32,14 +32,15 @@ def random_updates(
         lengths: Long[B].
         num_steps: T.
         rate: in [0, 1], or Float[B], one a sequence.
-        generator: what is drawn from.
+        generator: what is drawn from, on its own device: the same draws wherever the lengths are.
     Returns:
         Bool[B, T], false beyond the lengths.
     Raises:
         ShapeError: if a rate is outside [0, 1].
     """
     limit = _checked_rate(rate, lengths)
-    draws = torch.rand(lengths.shape[0], num_steps, generator=generator, device=lengths.device)
+    source = lengths.device if generator is None else generator.device
+    draws = torch.rand(lengths.shape[0], num_steps, generator=generator, device=source).to(lengths.device)
     return (draws < limit.to(draws.dtype).unsqueeze(-1)) & _inside(lengths, num_steps)
 
 

@@ -22,6 +22,7 @@ def draw_noise(
     """Noise for each window that opens in this call, for each row its own windows in order.
 
     One draw of Float[B, L] for each input at which any row opens a window, so that chunks draw what the whole would.
+    A generator draws on its own device: one on the CPU gives the same noise to a model on a GPU.
 
     Returns:
         Float[W, B, L]: uniform for "random", Gumbel for "sample".
@@ -30,12 +31,13 @@ def draw_noise(
     shape = (x.shape[0], window)
     uniform = x.new_zeros(windows_opened(state.offset, num_steps, window), *shape)
     first = (window - state.offset) % window
+    source = x.device if generator is None else generator.device
     starts = {t for start in first.unique().tolist() for t in range(start, num_steps, window)}
     for t in sorted(starts):
         rows = (((t - first) % window == 0) & (t >= first) & (t < lengths)).nonzero().squeeze(1)
         if len(rows):
-            drawn = torch.rand(shape, generator=generator, device=x.device, dtype=x.dtype)
-            uniform[(t - first[rows]) // window, rows] = drawn[rows]
+            drawn = torch.rand(shape, generator=generator, device=source, dtype=x.dtype)
+            uniform[(t - first[rows]) // window, rows] = drawn.to(x.device)[rows]
     if select == "random":
         return uniform
     tiny = torch.finfo(x.dtype).tiny

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from skipw.errors import ParamsError
 from skipw.studies.retry import place_of
 
-__all__ = ["LARGE", "SeededSampler", "make_sampler"]
+__all__ = ["LARGE", "SeededSampler", "make_sampler", "sampler_name"]
 
 LARGE = 200  # trials from which an evolutionary search pays
 STARTUP = 8  # trials drawn at random before TPE has something to learn from
@@ -33,9 +33,7 @@ def make_sampler(name: str, trials: int, seed: int) -> SeededSampler:
     Raises:
         ParamsError: an unknown name.
     """
-    if name == "auto":
-        name = "tpe" if trials <= LARGE else "nsga2"
-    match name:
+    match sampler_name(name, trials):
         case "tpe":
             return SeededSampler(_tpe, seed)
         case "nsga2":
@@ -43,6 +41,13 @@ def make_sampler(name: str, trials: int, seed: int) -> SeededSampler:
         case "random":
             return SeededSampler(lambda own: RandomSampler(seed=own), seed)
     raise ParamsError(f"expected the sampler auto, tpe, nsga2 or random, got {name!r}.")
+
+
+def sampler_name(name: str, trials: int) -> str:
+    """What auto stands for with so many trials; other names are returned as they are."""
+    if name != "auto":
+        return name
+    return "tpe" if trials <= LARGE else "nsga2"
 
 
 def _tpe(seed: int) -> BaseSampler:

@@ -48,6 +48,7 @@ def run_search(
     study_name: str | None = None,
     tracking: bool = True,
     crew: Callable[[WorkerSpec, Path], Crew] = LocalCrew,
+    publishing: bool = True,
 ) -> Outcome:
     """Bring a study to ``search.trials`` finished trials and publish it under data/studies/<dataset>.
 
@@ -62,6 +63,7 @@ def run_search(
         study_name: the plan's own by default.
         tracking: tell MLflow.
         crew: makes the workers; processes of this machine by default.
+        publishing: False leaves data/studies as it is.
     Raises:
         ParamsError, DataFormatError: bad settings, or data that are not prepared.
         StudyError: the storage can't be reached, the study is another one, or trials keep failing.
@@ -91,7 +93,8 @@ def run_search(
             workers.stop()
             _requeue_orphans(study, places)
     outcome = read_outcome(study)
-    publish(study, outcome, plan, params, places, tracking=tracking)
+    if publishing:
+        publish(study, outcome, plan, params, places, tracking=tracking)
     return outcome
 
 

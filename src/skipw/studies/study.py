@@ -10,6 +10,7 @@ from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from skipw.params import TrainSettings
 from skipw.studies.errors import StudyError
 from skipw.studies.plan import Plan
 from skipw.studies.retry import is_retry
@@ -24,6 +25,8 @@ __all__ = ["OBJECTIVES", "find_study", "offer_recipe", "open_study", "recipe_poi
 
 OBJECTIVES = ("error", "inputs_processed")  # both are minimised
 FACTS = "facts"
+#: What a recipe means that does not name them.
+UNNAMED = {"num_layers": TrainSettings.num_layers, "weight_decay": 0.0, "dropout": 0.0}
 
 
 def open_study(plan: Plan, storage: BaseStorage, name: str | None = None) -> Study:
@@ -50,6 +53,9 @@ def open_study(plan: Plan, storage: BaseStorage, name: str | None = None) -> Stu
         _describe(study, plan)
     elif facts != plan.facts():
         raise StudyError(_difference(name, facts, plan.facts()))
+    asked = {"trials": plan.search.trials, "sampler": plan.search.sampler}
+    if study.user_attrs.get("asked") != asked:
+        study.set_user_attr("asked", asked)
     return study
 
 
@@ -68,10 +74,10 @@ def recipe_points(plan: Plan) -> list[dict[str, Any]]:
     if not plan.search.from_recipe:
         return []
     extra = {"warm_start": False} if plan.search.warm_start else {}
+    # ThrRNN is trained as SkipRNN is, and judged at more points.
     models = [model for model in plan.models if model != "skiprnn" or "thrrnn" not in plan.models]
-    return [
-        nearest(plan.space, model, plan.recipe) | extra for model in models
-    ]  # ThrRNN is trained as SkipRNN
+    wanted = {**UNNAMED, **plan.recipe}
+    return [nearest(plan.space, model, wanted) | extra for model in models]
 
 
 def offer_recipe(study: Study, plan: Plan) -> None:

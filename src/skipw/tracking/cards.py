@@ -30,11 +30,15 @@ def _source(description: Mapping[str, Any]) -> list[str]:
     return [f"Data: **{description['title']}** (source `{source}`)."] + ([f"**{note}**"] if note else [])
 
 
-def experiment_card(description: Mapping[str, Any]) -> str:
-    """For the page of the runs."""
+def experiment_card(description: Mapping[str, Any], searched: bool = False) -> str:
+    """For the page of the runs; ``searched``: a search's trials are among them."""
+    trials = (
+        "A search is a run too, its trials are runs inside it: search for `tags.experiment LIKE '%-trial-%'`."
+    )
     lines = [
         f"Trainings on {description['title']}, one run each.",
         *_source(description),
+        *([trials] if searched else []),
         "Pareto-optimal models: search for `tags.pareto = 'true'`. Each of their runs holds `front.html`, "
         "the page of all operating points.",
     ]
@@ -59,7 +63,7 @@ def model_card(name: str, models: Sequence[TrainedModel], versions: Mapping[str,
             ("alias", "version", "model", "operating point", metric, "inputs processed"),
             (
                 (
-                    f"`{alias}`", versions.get(model.experiment, ""), model.experiment, point_text(point),
+                    f"`{alias}`", versions.get(model.experiment, ""), _named(model), point_text(point),
                     _value(metric, point.test), f"{100 * point.test_inputs:.1f} %",
                 )
                 for alias, model, point in sorted(holders, key=lambda holder: -holder[2].val_inputs)
@@ -75,6 +79,11 @@ def model_card(name: str, models: Sequence[TrainedModel], versions: Mapping[str,
     return "\n\n".join(lines)
 
 
+def _named(model: TrainedModel) -> str:
+    """The experiment; a trial's number says little, so its settings follow."""
+    return model.experiment if model.trial is None else f"{model.experiment} ({model.settings})"
+
+
 def version_card(model: TrainedModel) -> str:
     """For the page of one version."""
     architecture = model.description["architecture"]
@@ -82,7 +91,8 @@ def version_card(model: TrainedModel) -> str:
     cost = model.description.get("cost_per_input")
     lines = [
         f"**{model.experiment}**: {model.kind}, {architecture['num_layers']} × "
-        f"{architecture['cell'].upper()} of {architecture['hidden_size']}{window}, cost per input {cost:g}.",
+        f"{architecture['cell'].upper()} of {architecture['hidden_size']}{window}, cost per input {cost:.4g}.",
+        *_search(model),
         *_source(model.description),
         f"Its points on the front (test data). Without params it runs the most accurate of them: "
         f"{point_text(model.best)}.",
@@ -101,6 +111,17 @@ def version_card(model: TrainedModel) -> str:
         _usage(model),
     ]
     return "\n\n".join(lines)
+
+
+def _search(model: TrainedModel) -> list[str]:
+    """Where a trial comes from."""
+    if model.trial is None:
+        return []
+    started = model.description.get("init_from")
+    return [
+        f"Trial {model.trial} of a search; the run of this version holds its settings and its curves."
+        + (f" It started from the weights of {started}." if started else "")
+    ]
 
 
 def _usage(model: TrainedModel) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from skipw.errors import ChecksumError, DataFormatError
+from skipw.evaluation.evaluated import HISTORY_FILE, Evaluated, describe_settings, evaluated, trial_number
 from skipw.evaluation.table import read_grid
 from skipw.models.saved import load_description, verified_weights
 
@@ -47,10 +48,8 @@ class TrainedModel:
     """One experiment: its files, and its points.
 
     Attributes:
-        experiment: its name.
+        files: its name, and where its model and its tables lie.
         kind: skipw, thrrnn, skiprnn, dense, random or periodic.
-        folder: of model.safetensors, model.json and history.csv.
-        grid_folder: of grid.csv.
         description: model.json.
         metric: accuracy or mse.
         grid: all rows of its grid.csv, with the columns ``pareto`` and ``alias``.
@@ -58,15 +57,33 @@ class TrainedModel:
         best: its most accurate point on the front, else of its grid (on val).
     """
 
-    experiment: str
+    files: Evaluated
     kind: str
-    folder: Path
-    grid_folder: Path
     description: dict[str, Any]
     metric: str
     grid: pd.DataFrame
     front: tuple[Point, ...]
     best: Point
+
+    @property
+    def experiment(self) -> str:
+        """Its name."""
+        return self.files.experiment
+
+    @property
+    def folder(self) -> Path:
+        """Of model.safetensors, model.json and history.csv."""
+        return self.files.model_folder
+
+    @property
+    def trial(self) -> int | None:
+        """Its number, if a search tried it."""
+        return trial_number(self.experiment)
+
+    @property
+    def settings(self) -> str:
+        """What a trial tried, for people: ``SkipW 2 × GRU 60, L 8, λ 5e-3``."""
+        return describe_settings(self.grid.iloc[0])
 
     @property
     def sha256(self) -> str:
@@ -76,7 +93,7 @@ class TrainedModel:
     @property
     def history(self) -> pd.DataFrame:
         """One row a validation; empty without history.csv (and for periodic, which trains nothing)."""
-        path = self.folder / "history.csv"
+        path = self.folder / HISTORY_FILE
         return pd.read_csv(path) if path.exists() and self.kind != "periodic" else pd.DataFrame()
 
     def numbers(self) -> dict[str, float]:
@@ -91,7 +108,7 @@ class TrainedModel:
 
 
 def read_models(dataset: str, data: Path, rates: Sequence[float] = ()) -> list[TrainedModel]:
-    """Every evaluated experiment of a data set, those on the front first.
+    """Every evaluated experiment of a data set, trials of a search too, those on the front first.
 
     Args:
         dataset: har, mnist, ...
@@ -105,28 +122,21 @@ def read_models(dataset: str, data: Path, rates: Sequence[float] = ()) -> list[T
     if "alias" not in front.columns:
         raise DataFormatError(f"front.csv of {dataset} lacks the column alias; run the pareto stage again.")
     front = front.assign(alias=front["alias"].fillna(""))
-    grids = sorted((data / "evaluation" / dataset).glob("*/grid.csv"))
-    named = {path.parent.name for path in grids}
-    if missing := sorted(set(front["experiment"]) - named):
+    found = evaluated(dataset, data)
+    if missing := sorted(set(front["experiment"]) - {one.experiment for one in found}):
         raise DataFormatError(
             f"front.csv of {dataset} names {', '.join(missing)}, which have no grid; run `dvc repro`."
         )
-    models = [_read_model(path, dataset, data, front, rates) for path in grids]
+    models = [_read_model(one, front, rates) for one in found]
     return sorted(models, key=lambda model: (not model.front, model.experiment))
 
 
-def _read_model(
-    path: Path, dataset: str, data: Path, front: pd.DataFrame, rates: Sequence[float]
-) -> TrainedModel:
-    grid = read_grid(path)
-    experiment = path.parent.name
-    folder = data / "models" / dataset / experiment
-    if not folder.exists() and experiment.endswith("-periodic"):  # it evaluates the model of random
-        folder = folder.with_name(f"{experiment.removesuffix('-periodic')}-random")
-    description = load_description(folder)
-    _check_weights(folder, description)
+def _read_model(one: Evaluated, front: pd.DataFrame, rates: Sequence[float]) -> TrainedModel:
+    grid = read_grid(one.grid)
+    description = load_description(one.model_folder)
+    _check_weights(one.model_folder, description)
     metric = str(front["metric"].iloc[0]) if len(front) else str(description["metric"])
-    own = front[front["experiment"] == experiment]
+    own = front[front["experiment"] == one.experiment]
     keys = ["budget", "threshold", "split", "metric", "value", "inputs_processed"]
     marked = grid.merge(own[[*keys, "alias"]].assign(pareto=True), on=keys, how="left")
     marked = marked.assign(pareto=marked["pareto"].notna(), alias=marked["alias"].fillna(""))
@@ -136,13 +146,13 @@ def _read_model(
     sign = 1.0 if metric == "accuracy" else -1.0
     ranked = sorted(on_front or [point for point, _ in points], key=lambda p: (-sign * p.val, p.val_inputs))
     if not ranked:
-        raise DataFormatError(f"{path} holds no row of the metric {metric}; run the evaluate stage again.")
+        raise DataFormatError(
+            f"{one.grid} holds no row of the metric {metric}; run the evaluate stage again."
+        )
     ordered = tuple(sorted(on_front, key=lambda point: point.val_inputs))
     return TrainedModel(
-        experiment,
+        one,
         kind,
-        folder,
-        path.parent,
         description,
         metric,
         marked.drop(columns="occurrence"),

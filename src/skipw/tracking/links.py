@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from skipw.tracking.store import connect, exists, experiment_name
 
-__all__ = ["compare_link"]
+__all__ = ["compare_link", "run_link"]
 
 
 def compare_link(dataset: str, server: str = "http://127.0.0.1:5000") -> str | None:
@@ -28,9 +28,30 @@ def compare_link(dataset: str, server: str = "http://127.0.0.1:5000") -> str | N
     runs = store.client.search_runs([experiment.experiment_id], wanted, max_results=50)
     if not runs:
         return None
-    address = os.environ.get("MLFLOW_TRACKING_URI", "")
-    base = (address if address.startswith("http") else server).rstrip("/")
+    base = _base(server)
     if len(runs) == 1:  # nothing to compare it with
         return f"{base}/#/experiments/{experiment.experiment_id}/runs?searchFilter={quote(wanted)}"
     chosen = quote(json.dumps([run.info.run_id for run in runs], separators=(",", ":")))
     return f"{base}/#/compare-runs?runs={chosen}&experiments={quote(json.dumps([experiment.experiment_id]))}"
+
+
+def run_link(dataset: str, run_id: str, server: str = "http://127.0.0.1:5000") -> str | None:
+    """The page of a run; None if its experiment is not in this journal. Creates nothing.
+
+    Args:
+        dataset: har, mnist, ...
+        run_id: of the run.
+        server: as in ``compare_link``.
+    """
+    if not exists():
+        return None
+    experiment = connect().client.get_experiment_by_name(experiment_name(dataset))
+    if experiment is None:
+        return None
+    return f"{_base(server)}/#/experiments/{experiment.experiment_id}/runs/{run_id}"
+
+
+def _base(server: str) -> str:
+    """MLFLOW_TRACKING_URI if it is a server's address, else ``server``."""
+    address = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return (address if address.startswith("http") else server).rstrip("/")

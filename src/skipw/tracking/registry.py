@@ -106,7 +106,7 @@ def _run(store: Store, model: TrainedModel, scale: str, front: Path) -> Run:
         run_id = rebuild_run(store, model.experiment, dataset, settings, _run_tags(model, scale), history)
         run = store.client.get_run(run_id)
     log_dataset(store, run, str(model.description["title"]), str(model.description["data_source"]))
-    log_grid(store, run, model.grid, sorted(model.grid_folder.glob("*.csv")))
+    log_grid(store, run, model.grid, model.files.tables)
     log_summary(store, run, model.numbers(), _run_tags(model, scale))
     if model.front:
         add_artifacts(store, run, [front / file for file in ("front.csv", *FRONT_FILES)], "front_sha256")
@@ -249,7 +249,9 @@ def _describe(
     if registered.description != card:
         client.update_registered_model(name, card)
     client.set_experiment_tag(
-        store.experiment(dataset), "mlflow.note.content", experiment_card(models[0].description)
+        store.experiment(dataset),
+        "mlflow.note.content",
+        experiment_card(models[0].description, searched=any(model.trial is not None for model in models)),
     )
 
 

@@ -26,17 +26,23 @@ HISTORY_INDEX = ("epoch", "step")
 
 
 def find_run(store: Store, experiment: str, dataset: str, sha256: str, history: pd.DataFrame) -> Run | None:
-    """The newest run that trained this checkpoint: by its tag, else by the metrics in history.csv."""
-    runs = store.client.search_runs(
-        [store.experiment(dataset)],
-        f"tags.experiment = '{experiment}'",
-        order_by=["attributes.start_time DESC"],
-        max_results=200,
-    )
-    for run in runs:
-        if run.data.tags.get("checkpoint_sha256") == sha256:
-            return run
-    for run in runs:
+    """The newest run that trained this checkpoint: by its tag, else by the metrics in history.csv.
+
+    The name alone does not tell: an experiment may be trained again, and every study has a trial 3.
+    """
+
+    def newest(filters: str, at_most: int) -> list[Run]:
+        runs = store.client.search_runs(
+            [store.experiment(dataset)],
+            f"tags.experiment = '{experiment}'{filters}",
+            order_by=["attributes.start_time DESC"],
+            max_results=at_most,
+        )
+        return list(runs)
+
+    if tagged := newest(f" AND tags.checkpoint_sha256 = '{sha256}'", 1):
+        return tagged[0]
+    for run in newest("", 200):
         untagged = "checkpoint_sha256" not in run.data.tags and run.info.status == "FINISHED"
         if untagged and _same_history(run, history):
             store.client.set_tag(run.info.run_id, "checkpoint_sha256", sha256)

@@ -1,11 +1,13 @@
 """Where the journal is kept: ``MLFLOW_TRACKING_URI``, or SQLite and plain files under ``mlruns/``.
 
-The address is handed to the client, nothing global stays set, so one process may use several journals.
+The address may be that of an MLflow server, of an SQLite file, or of a database server, best PostgreSQL. It is
+handed to the client, nothing global stays set, so one process may use several journals.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import logging
 import os
 import subprocess
@@ -19,13 +21,15 @@ from skipw.errors import ParamsError
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
+    from sqlalchemy import Connection
 
 __all__ = ["Store", "connect", "exists", "experiment_name", "git_commit", "mlruns_folder", "quiet"]
 
 log = logging.getLogger(__name__)
 DATABASE_FILE = "mlflow.db"
 SQLITE = "sqlite:///"
-DATABASES = ("postgresql", "mysql", "mssql")
+POSTGRES = "postgresql"
+DATABASES = (POSTGRES, "mysql", "mssql")
 DVC_WORKSPACES = (".dvc", "tmp", "exps")  # `dvc exp run --queue` and `--temp` work in copies below this
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -71,11 +75,11 @@ class Store:
 
     @contextmanager
     def exclusive(self, name: str) -> Iterator[None]:
-        """Only one process of this machine registers under ``name`` at a time."""
+        """Only one process registers under ``name`` at a time: of this machine, on PostgreSQL of all machines."""
         if self.artifacts is None:
             yield
         else:
-            with _locked(self.artifacts / f".{name}.lock"):
+            with _alone(self.uri, name, self.artifacts):
                 yield
 
     @contextmanager
@@ -98,10 +102,14 @@ def experiment_name(dataset: str) -> str:
 
 
 def connect() -> Store:
-    """Open the journal; a local database is created first, by one process, completely or not at all.
+    """Open the journal; a database's tables are made first, by one process while the others wait.
+
+    A local database appears completely or not at all. Beside a database server the artifacts lie under
+    ``mlruns_folder()``, as they do beside SQLite.
 
     Raises:
-        ParamsError: if ``MLFLOW_TRACKING_URI`` names a plain folder, which MLflow 3 refuses.
+        ParamsError: if ``MLFLOW_TRACKING_URI`` names a plain folder, which MLflow 3 refuses, or a database that
+            can't be reached.
     """
     os.environ.update({key: value for key, value in SETTINGS.items() if key not in os.environ})
     uri = _address(os.environ.get("MLFLOW_TRACKING_URI", "").strip())
@@ -112,6 +120,7 @@ def connect() -> Store:
         _create_database(database, artifacts)
     elif uri.startswith(DATABASES):
         artifacts = mlruns_folder() / "artifacts"
+        _create_tables(uri, artifacts)
     from mlflow.tracking import MlflowClient
 
     return Store(MlflowClient(tracking_uri=uri, registry_uri=uri), uri, artifacts)
@@ -120,6 +129,11 @@ def connect() -> Store:
 def exists() -> bool:
     """Whether there is a journal to connect to, without creating one."""
     uri = _address(os.environ.get("MLFLOW_TRACKING_URI", "").strip())
+    if uri.startswith(DATABASES):
+        from sqlalchemy import inspect
+
+        with _connection(uri) as connection:
+            return bool(inspect(connection).has_table("experiments"))
     return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists()
 
 
@@ -174,6 +188,56 @@ def _create_database(database: Path, artifacts: Path) -> None:
             store = SqlAlchemyStore(f"{SQLITE}{fresh}", artifacts.as_uri())
         store.engine.dispose()
         fresh.replace(database)
+
+
+def _create_tables(uri: str, artifacts: Path) -> None:
+    """Make the tables on a database server, unless they are there."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    with _alone(uri, "tables", artifacts), quiet("alembic", "mlflow.store.db.utils"):
+        SqlAlchemyStore(uri, artifacts.as_uri()).engine.dispose()
+
+
+@contextmanager
+def _alone(uri: str, name: str, artifacts: Path) -> Iterator[None]:
+    """One process at a time: PostgreSQL keeps the lock itself, for the others a file on this machine does.
+
+    The lock goes with its holder: with the connection, or with the process.
+    """
+    if not uri.startswith(POSTGRES):
+        with _locked(artifacts / f".{name}.lock"):
+            yield
+        return
+    from sqlalchemy import text
+
+    key = int.from_bytes(hashlib.sha256(f"skipw {name}".encode()).digest()[:8], signed=True)
+    with _connection(uri) as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
+        yield
+
+
+@contextmanager
+def _connection(uri: str) -> Iterator[Connection]:
+    """A connection of its own to a database server, without a transaction."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.pool import NullPool
+
+    try:
+        connection = create_engine(uri, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect()
+    except ImportError as error:
+        raise ParamsError(
+            f"the database of MLFLOW_TRACKING_URI needs a driver that is not installed ({error}); for "
+            "PostgreSQL install the extra `postgres` and write postgresql+psycopg://USER@HOST/DATABASE."
+        ) from error
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip()
+        raise ParamsError(
+            f"the database of MLFLOW_TRACKING_URI can't be opened ({reason}); expected an address such as "
+            "postgresql+psycopg://USER@HOST/DATABASE of a server that runs and a database that exists."
+        ) from error
+    with connection:
+        yield connection
 
 
 @contextmanager

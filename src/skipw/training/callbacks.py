@@ -15,7 +15,7 @@ import pandas as pd
 
 from skipw.training.lightning_module import TrainingModule
 
-__all__ = ["History", "Patience", "Progress"]
+__all__ = ["History", "Patience", "Progress", "StopRule", "write_history"]
 
 log = logging.getLogger(__name__)
 StopRule = Callable[[dict[str, float]], bool]
@@ -23,6 +23,8 @@ StopRule = Callable[[dict[str, float]], bool]
 
 class History(pl.Callback):
     """One row a validation, kept in the checkpoint and handed to the logger; asks the stop rules.
+
+    Where several processes train, each keeps the same rows; the first one's rules decide for all.
 
     Args:
         stop_rules: each is given the row after a validation and says whether training is over.
@@ -46,7 +48,7 @@ class History(pl.Callback):
             values = {key: value for key, value in row.items() if key not in ("epoch", "step")}
             trainer.logger.log_metrics(values, step=trainer.global_step)
         verdicts = [rule(row) for rule in self.stop_rules]
-        if any(verdicts):
+        if trainer.strategy.broadcast(any(verdicts)):
             trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:
@@ -58,9 +60,10 @@ class History(pl.Callback):
             verdicts = [rule(row) for rule in self.stop_rules]
             self._over = any(verdicts)
 
-    def write(self, path: Path) -> None:
-        """Write history.csv."""
-        pd.DataFrame(self.rows).to_csv(path, index=False, float_format="%.7g")
+
+def write_history(rows: list[dict[str, float]], path: Path) -> None:
+    """Write history.csv: a row a validation."""
+    pd.DataFrame(rows).to_csv(path, index=False, float_format="%.7g")
 
 
 class Patience:

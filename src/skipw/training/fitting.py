@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import logging
 import platform
 import shutil
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from skipw.data.atomic import replaced_folder
-from skipw.data.prepared import load_embedding, load_meta, load_vocabulary
-from skipw.errors import DataFormatError
+from skipw.data.prepared import load_meta, load_vocabulary
 from skipw.models.saved import load_description, save_model
-from skipw.models.task import Architecture, SequenceModel
-from skipw.training.callbacks import History, Patience, Progress, StopRule
-from skipw.training.data_module import PreparedDataModule
-from skipw.training.lightning_module import TrainingModule
-from skipw.training.lineage import warm_start
-from skipw.training.schedules import seed_for_step
+from skipw.models.task import SequenceModel
+from skipw.training.callbacks import StopRule, write_history
+from skipw.training.devices import check_devices
+from skipw.training.ranks import train_on_ranks
+from skipw.training.running import Job, new_module, process_settings, train
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
 
     from skipw.params import TrainSettings
 
-__all__ = ["architecture_of", "fit", "scratch_folder"]
+__all__ = ["fit", "scratch_folder"]
 
-log = logging.getLogger(__name__)
 SCRATCH_VERSION = 1
-TERMINATED = 128 + 15  # what a shell reports of a process that SIGTERM ended
 
 
 def fit(
@@ -59,6 +49,9 @@ def fit(
     data and the donor. The same call after a kill goes on from there, with the same result to the bit as
     without the kill; on success that folder is deleted.
 
+    With ``settings.devices`` above 1 as many processes train, and this one keeps the logger and the stop rule. They
+    are started by spawning: a script that calls this needs ``if __name__ == "__main__":``.
+
     Args:
         settings: of the experiment.
         prepared: data/prepared/<dataset>.
@@ -72,25 +65,26 @@ def fit(
         The row of the best validation: step, val_loss, val_<metric>, val_inputs_processed, val_objective, ...
     Raises:
         DivergedError: if the loss or its gradient is not finite.
-        ParamsError: if settings, data and donor don't fit together.
+        ParamsError: if settings, data, donor and devices don't fit together.
+        RankError: if one of several processes ended otherwise than it should.
         SystemExit: with code 143 after SIGTERM; the checkpoint stays.
     """
     meta = load_meta(prepared)
+    check_devices(settings, prepared)
     unfinished = scratch_folder(settings, prepared, scratch=scratch, init_from=init_from)
     unfinished.mkdir(parents=True, exist_ok=True)
-    with _torch_settings(settings.num_threads), _quiet_lightning():
-        data = PreparedDataModule(prepared, settings)
-        module, lineage = _new_module(settings, meta, prepared, init_from)
-        rules: list[StopRule] = [
-            Patience(settings.patience, round(settings.checkpoint_from * settings.steps))
-        ]
-        history = History(rules if stop_rule is None else [*rules, stop_rule])
-        _train(module, data, history, unfinished, logger, progress)
-        best = min(_eligible(history.rows, settings), key=lambda row: row["val_objective"])
+    job = Job(settings, prepared, unfinished, init_from, progress)
+    with process_settings(settings.num_threads):
+        module, lineage = new_module(job)
+        if settings.devices == 1:
+            rows = train(job, module, logger=logger, stop_rule=stop_rule)
+        else:
+            rows = train_on_ranks(job, logger=logger, stop_rule=stop_rule)
+        best = min(_eligible(rows, settings), key=lambda row: row["val_objective"])
         _load_best(module.model, unfinished / "best.ckpt")
     with replaced_folder(out) as folder:
         save_model(folder, module.model, _description(settings, meta, prepared, lineage, best))
-        history.write(folder / "history.csv")
+        write_history(rows, folder / "history.csv")
     if logger is not None:
         logger.finalize("success")
     shutil.rmtree(unfinished)
@@ -116,104 +110,6 @@ def scratch_folder(
             with path.open("rb") as file:  # the head of an array tells two preparations apart
                 digest.update(file.read(1 << 20))
     return scratch / f"{settings.experiment}-{digest.hexdigest()[:16]}"
-
-
-def architecture_of(settings: TrainSettings, meta: dict[str, Any]) -> Architecture:
-    """What the settings ask for on this data set."""
-    classification = meta["task"] == "classification"
-    return Architecture(
-        model=settings.model,
-        input_size=meta["input_size"],
-        num_outputs=len(meta["classes"]) if classification else 1,
-        task=meta["task"],
-        window=settings.window if settings.model == "skipw" else None,
-        vocabulary_size=meta.get("vocabulary_size") or 0,
-        embedding_size=meta.get("embedding_size") or 0,
-        **{name: getattr(settings, name) for name in _SHARED_FIELDS},
-    )
-
-
-_SHARED_FIELDS = (
-    "cell",
-    "hidden_size",
-    "num_layers",
-    "time_feature",
-    "time_scale",
-    "select",
-    "initial_state",
-    "gate_state_gradient",
-    "gate_bias",
-    "head_hidden",
-    "dropout",
-    "input_dropout",
-)
-
-
-def _new_module(
-    settings: TrainSettings, meta: dict[str, Any], prepared: Path, init_from: Path | None
-) -> tuple[TrainingModule, list[str]]:
-    """A module with its first weights, drawn from the seed or taken from a donor, and its lineage."""
-    torch.manual_seed(seed_for_step(settings.seed, -1))
-    model = architecture_of(settings, meta).build()
-    if model.embedding is not None:
-        vectors = torch.from_numpy(load_embedding(prepared))
-        if vectors.shape != model.embedding.weight.shape:
-            wanted, found = list(model.embedding.weight.shape), list(vectors.shape)
-            raise DataFormatError(
-                f"{prepared}/embedding.npy is {found}, meta.json says {wanted}; prepare again."
-            )
-        model.embedding.weight.data.copy_(vectors)
-    lineage = [] if init_from is None else warm_start(model, init_from)
-    return TrainingModule(model, settings, meta["metric"]), lineage
-
-
-def _train(
-    module: TrainingModule,
-    data: PreparedDataModule,
-    history: History,
-    unfinished: Path,
-    logger: Logger | None,
-    progress: bool,
-) -> None:
-    """Run Lightning from the last checkpoint, if there is one, to the end."""
-    settings = module.settings
-    checkpoints = ModelCheckpoint(
-        unfinished,
-        filename="best",
-        monitor="checkpoint_score",
-        save_top_k=1,
-        save_last=True,
-        enable_version_counter=False,
-        save_on_train_epoch_end=False,
-    )
-    callbacks: list[pl.Callback] = [history, checkpoints]
-    if progress:
-        callbacks.append(Progress(settings.experiment, settings.steps, module.metric))
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        devices=1,
-        max_steps=settings.steps,
-        max_epochs=-1,
-        logger=logger if logger is not None else False,
-        callbacks=callbacks,
-        num_sanity_val_steps=0,
-        reload_dataloaders_every_n_epochs=1,
-        check_val_every_n_epoch=1,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        default_root_dir=unfinished,
-    )
-    last = unfinished / "last.ckpt"
-    if last.exists():
-        log.info("%s: going on from the checkpoint of a stopped run", settings.experiment)
-    try:
-        trainer.fit(
-            module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True
-        )
-    except SIGTERMException:  # a SystemExit that says 0: whoever waits would take it for success
-        log.error("%s: terminated; the same command goes on from the last validation", settings.experiment)
-        raise SystemExit(TERMINATED) from None
 
 
 def _eligible(rows: list[dict[str, float]], settings: TrainSettings) -> list[dict[str, float]]:
@@ -254,32 +150,3 @@ def _description(
         },
         "metrics": metrics,
     }
-
-
-@contextlib.contextmanager
-def _torch_settings(num_threads: int) -> Iterator[None]:
-    """Threads as asked, denormal numbers as zero (they make products many times slower); threads restored."""
-    threads = torch.get_num_threads()
-    torch.set_flush_denormal(True)
-    torch.set_num_threads(num_threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_flush_denormal(False)
-
-
-@contextlib.contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Lightning's hints on hardware, workers and tips tell a user of this package nothing; errors do."""
-    names = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
-    levels = {name: logging.getLogger(name).level for name in names}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"lightning\..*")
-        for name in names:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for name, level in levels.items():
-                logging.getLogger(name).setLevel(level)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,11 @@ class TrainingModule(pl.LightningModule):
     + λ · inputs processed, with the λ of the settings, not of its schedule; the best checkpoint is the one
     where that is lowest.
 
+    In a training on several devices each process runs this on its part of a batch: gradients are averaged over equal
+    parts, the budget and the rate of random updates are those of the whole batch, noise and dropout are each
+    process's own. Validations are put together before anything is computed from them, so every process has the
+    same figures.
+
     Args:
         model: what is trained.
         settings: optimiser, schedules, λ.
@@ -62,15 +68,21 @@ class TrainingModule(pl.LightningModule):
         self._started = time.perf_counter()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of one batch; all that is drawn depends on the seed and the step alone."""
+        """The loss of one batch; all that is drawn depends on the seed, the step and the rank alone."""
         step = self.global_step
-        seed = seed_for_step(self.settings.seed, step)
+        self._generator.manual_seed(seed_for_step(self.settings.seed, step))
+        rate = self._training_rate()
+        seed = seed_for_step(self.settings.seed, step, self.global_rank)
         torch.manual_seed(seed)
-        self._generator.manual_seed(seed)
-        output = self._run(batch, budget_for_step(step, self.settings), self._training_rate())
+        if self.global_rank:
+            self._generator.manual_seed(seed)
+        output = self._run(batch, budget_for_step(step, self.settings), rate)
         task_loss = self.task_loss(output.scores, batch.targets, self.settings.label_smoothing)
         loss = task_loss + self.cost_at(step) * output.rnn.input_cost.mean()
         self._count(loss, task_loss, output)
+        if self._ranks > 1 and self.settings.model == "random":
+            # Its updates may leave out every input of this part; DDP waits for a gradient of every weight.
+            loss = loss + 0.0 * sum(weight.sum() for weight in self._trained)
         return loss
 
     def cost_at(self, step: int) -> float:
@@ -107,11 +119,12 @@ class TrainingModule(pl.LightningModule):
         return 1.0 - float(torch.rand((), generator=self._generator))
 
     def _count(self, loss: Tensor, task_loss: Tensor, output: TaskOutput) -> None:
-        value = float(loss.detach())
-        if not torch.isfinite(loss.detach()):
+        figures = [loss.detach(), task_loss.detach(), output.rnn.inputs_processed.detach().mean()]
+        value, task, inputs = torch.stack(figures).tolist()  # one wait for a GPU, not three
+        if not math.isfinite(value):
             raise self._diverged(f"the loss is {value}")
-        self._sums["loss"] += float(task_loss.detach())
-        self._sums["inputs"] += float(output.rnn.inputs_processed.detach().mean())
+        self._sums["loss"] += task
+        self._sums["inputs"] += inputs
         self._sums["steps"] += 1
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
@@ -149,7 +162,8 @@ class TrainingModule(pl.LightningModule):
     def on_validation_epoch_start(self) -> None:
         for kept in (self._scores, self._targets, self._costs, self._fractions):
             kept.clear()
-        self._generator.manual_seed(self.settings.seed)
+        own = seed_for_step(self.settings.seed, 0, self.global_rank)
+        self._generator.manual_seed(own if self.global_rank else self.settings.seed)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep scores, targets and inputs processed; random updates get evenly spread rates in (0, 1]."""
@@ -164,24 +178,48 @@ class TrainingModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Put the figures of this validation, and of the steps since the last, into ``latest``."""
-        scores, targets = torch.cat(self._scores), torch.cat(self._targets)
+        scores, targets = self._of_all_ranks(self._scores), self._of_all_ranks(self._targets)
         task_loss = float(self.task_loss(scores, targets))
-        cost = float(torch.cat(self._costs).mean())
+        cost = float(self._of_all_ranks(self._costs).mean())
         objective = task_loss + self.settings.cost_per_input * cost
-        steps = max(1.0, self._sums["steps"])
         fraction = self.global_step / self.settings.steps
-        self.latest = {
-            "train_loss": self._sums["loss"] / steps,
-            "train_inputs_processed": self._sums["inputs"] / steps,
-            "gradient_norm": self._sums["norm"] / steps,
+        figures = {
+            **self._training_means(),
             "learning_rate": self.settings.learning_rate
             * learning_rate_factor(self.global_step, self.settings),
             "cost_per_input": self.cost_at(self.global_step),
             "val_loss": task_loss,
             f"val_{self.metric}": measure(self.metric, scores, targets),
-            "val_inputs_processed": float(torch.cat(self._fractions).mean()),
+            "val_inputs_processed": float(self._of_all_ranks(self._fractions).mean()),
             "val_objective": objective,
             "seconds": time.perf_counter() - self._started,
         }
+        self.latest = self.trainer.strategy.broadcast(figures)
+        objective = self.latest["val_objective"]
         eligible = fraction >= self.settings.checkpoint_from and objective == objective
         self.log("checkpoint_score", objective if eligible else float("inf"), logger=False)
+
+    def _training_means(self) -> dict[str, float]:
+        """Means over the steps since the last validation, and over the processes."""
+        steps = max(1.0, self._sums["steps"])
+        means = [self._sums[name] / steps for name in ("loss", "inputs", "norm")]
+        if self._ranks > 1:
+            on_device = torch.tensor(means, dtype=torch.float64, device=self.device)
+            means = self.trainer.strategy.reduce(on_device, reduce_op="mean").tolist()
+        return dict(zip(("train_loss", "train_inputs_processed", "gradient_norm"), means, strict=True))
+
+    def _of_all_ranks(self, kept: list[Tensor]) -> Tensor:
+        """What every process kept of its batches, in the order of the split; a tensor on the CPU if there are several.
+
+        The parts may differ in length by one row, which ``all_gather`` of tensors does not allow.
+        """
+        part = torch.cat(kept)
+        if self._ranks == 1:
+            return part
+        parts: list[Any] = [None] * self._ranks
+        torch.distributed.all_gather_object(parts, part.cpu())
+        return torch.cat(parts)
+
+    @property
+    def _ranks(self) -> int:
+        return self.trainer.world_size

@@ -74,6 +74,6 @@ def budget_for_step(step: int, settings: TrainSettings) -> int | None:
     return draw.randint(1, settings.window) if draw.random() < settings.random_budget else None
 
 
-def seed_for_step(seed: int, step: int) -> int:
-    """A seed for all that is drawn in one step."""
-    return (seed * 1_000_003 + step * 7_919 + 17) % 2**31
+def seed_for_step(seed: int, step: int, rank: int = 0) -> int:
+    """A seed for all that is drawn in one step, by the process of this rank if there are several."""
+    return (seed * 1_000_003 + step * 7_919 + rank * 15_485_863 + 17) % 2**31

@@ -25,6 +25,7 @@ SYMBOLS = {
     "random": "line-ns",
     "periodic": "x-thin-open",
 }
+GAP = (None, None, "", 6)
 DASHES = {"thrrnn": "dash", "periodic": "dot"}
 
 
@@ -55,10 +56,12 @@ def write_front_page(
         split: _traces(curves, grid, front, repeats, metric, constant, split) for split in ("test", "val")
     }
     figure = _figure(traces, metric)
+    searched = any(curve.group is not None for curve in curves)
+    pale = " Pale: trials of a search, those on its own front." if searched else ""
     body = [
         "<p>Each mark is an operating point, on hover with its numbers. Buttons switch between the test and "
         "the validation values; the front was chosen on validation. A click on the legend hides a curve, a "
-        "double click shows it alone.</p>",
+        f"double click shows it alone.{pale}</p>",
         figure.to_html(
             full_html=False,
             include_plotlyjs=True,
@@ -127,8 +130,11 @@ def _traces(
     ]  # fmt: skip
     if repeats is not None and len(repeats):
         traces.append(_band(repeats, metric, split))
-    traces += [_curve(curve, metric, split) for curve in curves]
-    return [*traces, _chosen(front, grid, metric, split)]
+    for group in dict.fromkeys(curve.group for curve in curves if curve.group is not None):
+        traces.append(_searched([curve for curve in curves if curve.group == group], metric, split))
+    traces += [_curve(curve, metric, split) for curve in curves if curve.group is None]
+    trials = {curve.experiment: curve.name for curve in curves if curve.group is not None}
+    return [*traces, _chosen(front, grid, trials, metric, split)]
 
 
 def _band(repeats: pd.DataFrame, metric: str, split: str) -> Any:
@@ -166,8 +172,37 @@ def _curve(curve: Curve, metric: str, split: str) -> Any:
     )  # fmt: skip
 
 
-def _chosen(front: pd.DataFrame, grid: pd.DataFrame, metric: str, split: str) -> Any:
-    """The front as a staircase with a ring and its aliases at each point."""
+def _searched(curves: list[Curve], metric: str, split: str) -> Any:
+    """All trials of a kind of model in one entry of the legend: thin pale lines with gaps between them.
+
+    Points at a threshold other than the trained one are small marks without a line.
+    """
+    from plotly import graph_objects as go
+
+    model, colour = curves[0].model, curves[0].colour
+    columns = [f"inputs_processed_{split}", f"value_{split}"]
+    marks: list[tuple[float | None, float | None, str, int]] = []
+    for curve in curves:
+        for _, point in curve.points.iterrows():
+            cost, value = point[columns]
+            label = _hover(curve.name, point, metric)
+            marks.append((100 * cost, on_axis(value, metric), label, 6 if curve.main else 4))
+            if not curve.main:
+                marks.append(GAP)
+        marks.append(GAP)
+    x, y, labels, sizes = zip(*marks, strict=True)
+    return go.Scatter(
+        x=x, y=y, hovertext=labels, hoverinfo="text", mode="markers" if model == "skiprnn" else "lines+markers",
+        name=f"{curves[0].group} ({len({curve.experiment for curve in curves})})", legendrank=1001,
+        line={"color": colour, "width": 1, "dash": DASHES.get(model, "solid")},
+        marker={"symbol": SYMBOLS[model], "size": sizes, "opacity": 1, "color": colour},
+    )  # fmt: skip
+
+
+def _chosen(
+    front: pd.DataFrame, grid: pd.DataFrame, trials: Mapping[str, str], metric: str, split: str
+) -> Any:
+    """The front as a staircase with a ring and its aliases at each point; trials are called by their names."""
     from plotly import graph_objects as go
 
     rows = front[front["split"] == split]
@@ -177,15 +212,16 @@ def _chosen(front: pd.DataFrame, grid: pd.DataFrame, metric: str, split: str) ->
     for _, row in rows.iterrows():
         found = by_value.loc[[(row["experiment"], row["inputs_processed"], row["value"])]].iloc[0]
         names.append(str(row["alias"]).replace(";", ", "))
-        labels.append(
-            f"<b>{names[-1] or 'on the front'}</b><br>{_hover(str(row['experiment']), found, metric)}"
-        )
+        experiment = str(row["experiment"])
+        about = _hover(trials.get(experiment, experiment), found, metric)
+        labels.append(f"<b>{names[-1] or 'on the front'}</b><br>{about}")
     return go.Scatter(
         x=100 * rows["inputs_processed"], y=on_axis(rows["value"], metric),
         hovertext=labels, hoverinfo="text",
         mode="lines+markers+text", text=[f"<b>{name}</b>" if name else "" for name in names],
         cliponaxis=False, textposition=[_side(name, metric) for name in names], textfont={"size": 13},
-        name="<b>Pareto front</b>", line={"color": "black", "width": 1, "shape": "hv"},
+        name="<b>Pareto front</b>", legendrank=1002 if trials else None,
+        line={"color": "black", "width": 1, "shape": "hv"},
         marker={"symbol": "circle-open", "size": 15, "color": "black", "line": {"width": 1.6}},
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from skipw.evaluation.source_notes import announcement
 
 __all__ = ["draw_front"]
 
+JOINED = {"thrrnn": "--", "random": "-", "skipw": "-", "periodic": ":"}
 MARKERS = {"skipw": "^", "thrrnn": "o", "skiprnn": "D", "dense": "s", "random": "", "periodic": "x"}
 #: For (alias, whether better is up): does its label stand to the right, and above?
 ALIAS_SIDES = {
@@ -53,9 +55,11 @@ def draw_front(
     if repeats is not None and len(repeats):
         _draw_band(axes, repeats, metric, split)
     curves = curves_of(grid, metric)
-    for curve in curves:
+    for curve in (one for one in curves if one.group is None):
         _draw_curve(axes, curve, metric, split)
-    _label_budgets(axes, next((c for c in curves if c.model == "skipw" and c.main), None), metric, split)
+    _draw_searched(axes, [one for one in curves if one.group is not None], metric, split)
+    labelled = next((c for c in curves if c.model == "skipw" and c.main and c.group is None), None)
+    _label_budgets(axes, labelled, metric, split)
     _draw_chosen(axes, front, metric, split)
     axes.axhline(on_axis(constant, metric), color="#444444", linestyle=":", linewidth=1, zorder=1)
     axes.annotate(
@@ -74,13 +78,13 @@ def draw_front(
     figure.text(0.01, 0.945, below, color="#444444", fontsize=8, va="top")
     if note:
         figure.text(0.01, 0.915, note, color="#C00000", fontsize=7.4, va="top")
-    _draw_legend(figure, axes)
+    _draw_legend(figure, axes, searched=any(curve.group is not None for curve in curves))
     figure.subplots_adjust(left=0.085, right=0.735, top=0.865, bottom=0.105)
     save_figure(figure, path)
 
 
-def _draw_legend(figure: Figure, axes: Axes) -> None:
-    """Front first, then the models, beside the axes."""
+def _draw_legend(figure: Figure, axes: Axes, searched: bool) -> None:
+    """Front first, then the models, then the trials of a search, beside the axes."""
     entries = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     first = ["Pareto front"] if "Pareto front" in entries else []
     labels = first + [label for label in entries if label not in first]
@@ -88,8 +92,9 @@ def _draw_legend(figure: Figure, axes: Axes) -> None:
         [entries[label] for label in labels], labels, loc="upper left", bbox_to_anchor=(0.745, 0.875),
         frameon=False, fontsize=8, handlelength=2.4, labelspacing=0.75, borderaxespad=0,
     )  # fmt: skip
-    figure.text(0.75, 0.12, "Along a SkipW curve: K = 1 to L.\nThin lines: other thresholds.", fontsize=7.5,
-                color="#444444", va="bottom")  # fmt: skip
+    lines = ["Along a SkipW curve: K = 1 to L.", "Thin lines: other thresholds."]
+    lines += ["Pale: trials of a search;", "dots: other thresholds."] if searched else []
+    figure.text(0.75, 0.12, "\n".join(lines), fontsize=7.5, color="#444444", va="bottom")
 
 
 def _draw_band(axes: Axes, repeats: pd.DataFrame, metric: str, split: str) -> None:
@@ -107,12 +112,29 @@ def _draw_curve(axes: Axes, curve: Curve, metric: str, split: str) -> None:
     if not curve.main:
         axes.plot(cost, value, color=curve.colour, linewidth=0.8, alpha=0.45, zorder=2)
         return
-    joined = {"thrrnn": "--", "random": "-", "skipw": "-", "periodic": ":"}.get(curve.model, "none")
-    marker = MARKERS[curve.model]
     axes.plot(
-        cost, value, color=curve.colour, linestyle=joined, linewidth=1.5, marker=marker or None,
-        markersize=5.5, label=_wrapped(curve), zorder=3, clip_on=False,
+        cost, value, color=curve.colour, linestyle=JOINED.get(curve.model, "none"), linewidth=1.5,
+        marker=MARKERS[curve.model] or None, markersize=5.5, label=_wrapped(curve), zorder=3, clip_on=False,
     )  # fmt: skip
+
+
+def _draw_searched(axes: Axes, curves: list[Curve], metric: str, split: str) -> None:
+    """The trials of a search, thin and pale behind everything; the legend counts them by kind of model.
+
+    Points at a threshold other than the trained one are dots without a line.
+    """
+    counts = Counter(curve.group for curve in curves if curve.main)
+    for curve in curves:
+        cost = 100 * curve.points[f"inputs_processed_{split}"]
+        value = on_axis(curve.points[f"value_{split}"], metric)
+        if not curve.main:
+            axes.plot(cost, value, ".", color=curve.colour, markersize=1.8, zorder=1.5)
+            continue
+        axes.plot(
+            cost, value, color=curve.colour, linewidth=0.6, linestyle=JOINED.get(curve.model, "none"),
+            marker=MARKERS[curve.model], markersize=2.5, zorder=1.5,
+            label=f"{curve.group} ({counts[curve.group]})",
+        )  # fmt: skip
 
 
 def _wrapped(curve: Curve) -> str:
