@@ -109,7 +109,7 @@ def test_a_server_s_error_without_the_driver(closed_port: int, monkeypatch: pyte
     def refuse(*_: object, **__: object) -> None:
         raise OperationalError("select 1", {}, Exception(f"connection refused\nto {where}"))
 
-    monkeypatch.setattr(storage, "RDBStorage", refuse)
+    monkeypatch.setattr(storage, "Database", refuse)
     with pytest.raises(StudyError, match="check the address, that the server runs") as caught:
         open_storage(where)
     assert PASSWORD not in str(caught.value) and "connection refused" in str(caught.value)

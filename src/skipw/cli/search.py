@@ -48,8 +48,8 @@ def search(
 ) -> None:
     """Search for Pareto-optimal models with Optuna; stop it any time, the same command goes on.
 
-    Options that are left out come from params.yaml, section search. Ctrl-C ends the workers in order. `dvc repro
-    pareto@<dataset>` then takes the models on the front into the pipeline, `skipw study` shows them.
+    Options that are left out come from params.yaml, section search. Ctrl-C ends the workers in order. `dvc repro -s
+    pareto@<dataset> register@<dataset>` then takes the models on the front into the pipeline, `skipw study` shows them.
     """
     from rich.console import Console
 

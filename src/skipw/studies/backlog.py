@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from dataclasses import dataclass
 
+import optuna
 from optuna import Study
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.trial import FrozenTrial, TrialState
 
 from skipw.studies.places import is_alive
@@ -18,6 +21,7 @@ __all__ = ["FINISHED", "Counts", "count", "origin_of", "requeue_orphans", "surpl
 log = logging.getLogger(__name__)
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)  # a trial that was stopped early is an answer too
 NAMELESS = 60  # seconds after which a running trial without a worker's name counts as orphaned
+_NAMELESS: dict[int, float] = {}  # when this process first saw such a trial
 
 
 @dataclass(frozen=True)
@@ -65,18 +69,23 @@ def surplus(study: Study, number: int, wanted: int) -> str | None:
 
 
 def requeue_orphans(study: Study) -> list[int]:
-    """Fail each running trial whose worker on this machine died, and put the same settings into the queue.
+    """Fail each running trial whose worker died, and put the same settings into the queue.
 
-    The new trial goes on from the old one's last checkpoint. After ``MAX_RETRIES`` deaths it is given up. Trials
-    of other machines are left alone as long as their workers may live. Only one process of a machine may call this
-    at a time: hold ``Places.claiming``.
+    The new trial goes on from the old one's last checkpoint. After ``MAX_RETRIES`` deaths it is given up. A worker of
+    this machine is known by its lock; those of others by their heartbeats, where the storage has them. Only one
+    process of a machine may call this at a time: hold ``Places.claiming``.
 
     Returns:
-        the numbers of the orphans.
+        the numbers of this machine's orphans.
     """
+    shared = isinstance(study._storage, BaseHeartbeat) and study._storage.get_heartbeat_interval() is not None
+    if shared:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            optuna.storages.fail_stale_trials(study)
     orphans = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if _is_orphan(trial) and _fail(study, trial):
+        if _is_orphan(trial, shared) and _fail(study, trial):
             orphans.append(trial.number)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.FAIL,)):
         # Failed above, or by a process that died before it came to the second half, or interrupted.
@@ -100,9 +109,12 @@ def _fail(study: Study, trial: FrozenTrial) -> bool:
     return True
 
 
-def _is_orphan(trial: FrozenTrial) -> bool:
+def _is_orphan(trial: FrozenTrial, shared: bool) -> bool:
     worker = trial.user_attrs.get("worker")
-    if worker is None:  # killed between taking the trial and signing it
-        began = trial.datetime_start
-        return began is not None and time.time() - began.timestamp() > NAMELESS
-    return is_alive(worker) is False
+    if worker is not None:
+        return is_alive(worker) is False
+    # Killed between taking the trial and signing it.
+    if shared:  # the clocks of several machines differ, and so do their time zones: this process's own counts
+        return time.monotonic() - _NAMELESS.setdefault(trial._trial_id, time.monotonic()) > NAMELESS
+    began = trial.datetime_start
+    return began is not None and time.time() - began.timestamp() > NAMELESS

@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import IO, Protocol
 
-from skipw.studies.worker import WorkerSpec
+from skipw.studies.worker import PATIENCE, WorkerSpec
 
-__all__ = ["Crew", "LocalCrew", "gpus"]
-
-PATIENCE = 20.0  # seconds that a worker has to leave its checkpoint
+__all__ = ["Crew", "LocalCrew", "gpus", "here", "reason_of"]
 
 
 class Crew(Protocol):
@@ -52,7 +51,7 @@ class LocalCrew:
         self._logs.mkdir(parents=True, exist_ok=True)
         devices = gpus()
         for _ in range(number):
-            path = self._logs / f"worker-{self._started}.log"
+            path = self._logs / f"{here()}-{self._started}.log"
             env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
             if devices:
                 env["CUDA_VISIBLE_DEVICES"] = devices[self._started % len(devices)]
@@ -85,7 +84,7 @@ class LocalCrew:
                 with contextlib.suppress(BrokenPipeError):
                     process.stdin.close()
             if process.returncode:
-                reasons.append(_reason(process.returncode, path))
+                reasons.append(reason_of(process.returncode, path))
         return reasons
 
     def stop(self) -> None:
@@ -98,6 +97,11 @@ class LocalCrew:
                 time.sleep(0.05)
 
 
+def here() -> str:
+    """Names this process among those of all machines that share a folder."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
 def gpus() -> list[str]:
     """The GPUs that workers may use, as CUDA_VISIBLE_DEVICES names them; empty without any. Needs no torch."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -106,7 +110,7 @@ def gpus() -> list[str]:
     return [str(number) for number, _ in enumerate(Path("/proc/driver/nvidia/gpus").glob("*"))]
 
 
-def _reason(code: int, log: Path) -> str:
+def reason_of(code: int, log: Path) -> str:
     """How a worker ended and the last line that it wrote."""
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()

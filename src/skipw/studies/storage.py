@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage, RDBStorage
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from skipw.errors import ParamsError
 from skipw.studies.errors import StudyError
+from skipw.studies.heartbeat import Database, Proxy
 from skipw.studies.journal_file import DurableJournal, is_journal
-from skipw.studies.retry import requeue
 from skipw.tracking.store import mlruns_folder
 
 if TYPE_CHECKING:
@@ -23,11 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["dashboard_command", "default_storage", "hidden", "open_storage", "resolved"]
 
+log = logging.getLogger(__name__)
 DATABASES = ("sqlite", "postgresql", "mysql")
 SQLITE = "sqlite:///"
-HEARTBEAT = 10  # seconds between two signs of life of a trial, in a server's database
-GRACE = 60  # seconds without one after which a trial's worker counts as dead
 CONNECT_TIMEOUT = 10  # seconds
+TRIES = 4  # at a database that several machines find empty at once
 SQLITE_TIMEOUT = 60  # seconds that one writer waits for another
 
 
@@ -48,8 +51,8 @@ def resolved(where: str) -> str:
 def open_storage(where: str, *, create: bool = True) -> BaseStorage:
     """Open a storage.
 
-    In a server's database trials give signs of life; one whose worker died is put into the queue again by whoever
-    runs the next trial. Elsewhere the workers' own signs tell (``places.Sign``).
+    In a server's database, and through the proxy, trials give signs of life; one whose worker died is put into the
+    queue again by any process that looks. Elsewhere the workers' own signs tell (``places.Sign``).
 
     Args:
         where: a journal file's path, ``sqlite:///...``, ``postgresql+psycopg://...`` or ``grpc://host:port``.
@@ -92,7 +95,7 @@ def open_storage(where: str, *, create: bool = True) -> BaseStorage:
 
 def dashboard_command(where: str) -> str:
     """The command that shows a storage's studies in Optuna's dashboard."""
-    return f"optuna-dashboard {hidden(resolved(where))}"
+    return f"optuna-dashboard {shlex.quote(hidden(resolved(where)))}"
 
 
 def hidden(where: str) -> str:
@@ -127,22 +130,20 @@ def _database(url: str) -> RDBStorage:
     if url.startswith("postgresql"):
         options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT}
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    return RDBStorage(
-        url,
-        engine_kwargs=options,
-        heartbeat_interval=HEARTBEAT,
-        grace_period=GRACE,
-        heartbeat_stale_trial_callback=requeue,
-    )
+    for _ in range(TRIES - 1):
+        try:
+            return Database(url, options)
+        except (IntegrityError, ProgrammingError) as error:  # another machine makes the tables at this moment
+            log.debug("the tables of %s: %s", hidden(url), error)
+            time.sleep(1.0)
+    return Database(url, options)
 
 
-def _proxy(url: str) -> BaseStorage:
-    from optuna.storages import GrpcStorageProxy
-
+def _proxy(url: str) -> Proxy:
     host, _, port = url.removeprefix("grpc://").rstrip("/").rpartition(":")
     if not host or not port.isdigit():
         raise ParamsError(f"expected grpc://HOST:PORT, got {url!r}.")
-    storage = GrpcStorageProxy(host=host, port=int(port))
+    storage = Proxy(host=host, port=int(port))
     storage.wait_server_ready(timeout=CONNECT_TIMEOUT)
     return storage
 
@@ -151,8 +152,8 @@ def _unreachable(where: str, error: BaseException) -> str:
     """One line on why a storage can't be used, and what to do."""
     reason = " ".join(str(error).split())
     if isinstance(error, ImportError):
-        needed = "grpcio protobuf" if where.startswith("grpc") else "'skipw[postgres]'"
-        remedy = f"install what it needs: pip install {needed}"
+        extra = "cluster" if where.startswith("grpc") else "postgres"
+        remedy = f"install what it needs: pip install 'skipw[{extra}]'"
     elif "://" in where:
         remedy = "check the address, that the server runs and that the database exists"
     else:

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -38,9 +39,10 @@ from skipw.studies.trial import Journal, run_trial
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
-__all__ = ["WorkerSpec", "work"]
+__all__ = ["PATIENCE", "WorkerSpec", "work"]
 
 log = logging.getLogger(__name__)
+PATIENCE = 20.0  # seconds that a worker has to leave its trial in order
 FAILURES = 3  # in a row, after which a worker gives up
 TERMINATED = 128 + 15  # what a shell reports of a process that SIGTERM ended
 
@@ -213,6 +215,7 @@ def main() -> None:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
     raise SystemExit(TERMINATED)
 
 
@@ -222,6 +225,8 @@ def _end_with_launcher() -> None:
         pass
     log.error("worker: the program that started it is gone; the same search goes on from the last validation")
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(PATIENCE)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

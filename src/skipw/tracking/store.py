@@ -35,6 +35,7 @@ SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 #: Opens the experiment as a training one, not as a GenAI one, in the web pages.
 EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}

@@ -1,0 +1,110 @@
+"""A small study that tests run for real: little data, short trials, several validations each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from skipw.data.adding import prepare_adding
+from skipw.params import Params, SearchSettings
+from skipw.studies.storage import open_storage
+
+STUDY = "small"
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+
+
+def prepare(folder: Path) -> Path:
+    """A root of outputs with a little Adding Task in it."""
+    prepare_adding(folder / "prepared" / "adding", seed=3, num_steps=20, train=320, val=100, test=125)
+    return folder
+
+
+def settings(**changes: Any) -> SearchSettings:
+    """Six trials of one model that take a few seconds each."""
+    values: dict[str, Any] = {
+        "trials": 6,
+        "epochs": 2.0,
+        "models": ("skipw",),
+        "sampler": "random",
+        "warm_start": False,
+        "stop_early": False,
+        "validations": 6,
+        "workers": 2,
+        **changes,
+    }
+    return SearchSettings(**values)
+
+
+def run(data: Path, storage: str, search: SearchSettings, params: Params | None = None, **more: Any) -> Any:
+    """``run_search`` of the small study, without MLflow."""
+    from skipw.params import load
+    from skipw.studies.search import run_search
+
+    params = params or load(PARAMS)
+    return run_search(
+        "adding", params, PARAMS, search, data, storage=storage, study_name=STUDY, tracking=False, **more
+    )
+
+
+def trials_of(storage: str) -> list[Any]:
+    """All trials; none as long as there is no study."""
+    import optuna
+
+    try:
+        return optuna.load_study(storage=open_storage(storage), study_name=STUDY).get_trials(deepcopy=False)
+    except KeyError:
+        return []
+
+
+class InMidTrial(threading.Thread):
+    """Waits until a trial has left a checkpoint while it runs, then calls a function with that trial.
+
+    The trial's process stands still meanwhile, so that the trial can't end first.
+
+    Args:
+        storage: of the study.
+        mlruns: the folder with the unfinished trainings.
+        action: what to do.
+    """
+
+    def __init__(self, storage: str, mlruns: Path, action: Callable[[Any], None]) -> None:
+        super().__init__(daemon=True)
+        self._storage, self._mlruns, self._action = storage, mlruns, action
+        self.trial: Any = None
+        self.start()
+
+    def run(self) -> None:
+        end = time.monotonic() + 180
+        while time.monotonic() < end and self.trial is None:
+            for trial in trials_of(self._storage):
+                if trial.state.name == "RUNNING" and self._has_checkpoint(trial) and self._caught(trial):
+                    return
+            time.sleep(0.1)
+
+    def _caught(self, trial: Any) -> bool:
+        """Hold the trial's process, act if the trial still runs, let the process go on."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(trial.user_attrs["worker"]["pid"])
+            process.suspend()
+            if trials_of(self._storage)[trial.number].state.name == "RUNNING":
+                self.trial = trial
+                self._action(trial)
+            process.resume()
+        return self.trial is not None
+
+    def _has_checkpoint(self, trial: Any) -> bool:
+        name = trial.user_attrs.get("experiment", "no name yet")
+        return any(self._mlruns.glob(f"studies/{STUDY}/unfinished/{name}-*/last.ckpt"))
+
+
+def kill_worker(trial: Any) -> None:
+    """SIGKILL to the process that runs a trial."""
+    os.kill(trial.user_attrs["worker"]["pid"], signal.SIGKILL)
