@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -143,7 +144,7 @@ def test_a_proxy_s_address_needs_a_port(monkeypatch: pytest.MonkeyPatch) -> None
 )
 def test_no_password_is_shown(where: str, shown: str) -> None:
     assert hidden(where) == shown
-    assert dashboard_command(where) == f"optuna-dashboard {shown}"
+    assert dashboard_command(where) == f"optuna-dashboard {shlex.quote(shown)}"
 
 
 def test_addresses_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
