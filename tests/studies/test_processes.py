@@ -25,10 +25,10 @@ from tests.studies.conftest import InThisProcess, Lab
 pytestmark = pytest.mark.slow
 PATIENCE = 180.0  # seconds; a busy machine needs many to import its packages
 
-#: Trainings of some seconds, with a checkpoint every twentieth of them.
+#: Trainings of some seconds, with a checkpoint every twelfth of them.
 SEARCH = """
 search:
-  har: {trials: TRIALS, workers: 1, epochs: 100, validations: 20, models: [thrrnn], from_recipe: true,
+  har: {trials: TRIALS, workers: 1, epochs: 30, validations: 12, models: [thrrnn], from_recipe: true,
         warm_start: false, stop_early: false, val_limit: null}
 """
 

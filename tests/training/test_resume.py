@@ -105,3 +105,34 @@ def test_other_settings_data_or_donors_start_afresh(
     }
     assert len(folders) == 4
     assert scratch_folder(chosen, slopes, scratch=tmp_path) in folders
+
+
+def test_a_run_that_was_killed_after_its_stop_rule_spoke_ends_at_once(
+    settings: Callable[..., TrainSettings], slopes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint of its last validation is there; a validation more would be another result."""
+    chosen = settings("har", steps=50)
+
+    def enough(row: dict[str, float]) -> bool:
+        return row["step"] >= 20
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lightning.pytorch.Callback.on_train_end", die)
+        with pytest.raises(Killed):
+            fit(
+                chosen,
+                slopes,
+                tmp_path / "out",
+                scratch=tmp_path / "scratch",
+                stop_rule=enough,
+                progress=False,
+            )
+    assert (scratch_folder(chosen, slopes, scratch=tmp_path / "scratch") / "last.ckpt").exists()
+    fit(chosen, slopes, tmp_path / "out", scratch=tmp_path / "scratch", stop_rule=enough, progress=False)
+    assert list(pd.read_csv(tmp_path / "out" / "history.csv")["step"]) == [10, 20]

@@ -36,7 +36,8 @@ class History(pl.Callback):
         self._over = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._over:  # killed between the checkpoint of the last validation and the end
+        # Killed between the checkpoint of the last validation and the end.
+        if trainer.strategy.broadcast(self._over):
             trainer.should_stop = True
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
