@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import shutil
 import time
@@ -72,9 +73,7 @@ def run_trial(
     trial.set_user_attr("init_from", donor)
     trial.set_user_attr("settings", dataclasses.asdict(settings))
     try:
-        if (
-            places.model(experiment) / "model.json"
-        ).exists():  # its predecessor was killed after the training
+        if _is_trained(places.model(experiment), settings):  # its predecessor was killed after the training
             _replay(places.model(experiment) / "history.csv", watcher)
         else:
             _train(settings, plan, places, watcher, _logger(trial, plan, settings, places, journal))
@@ -123,6 +122,15 @@ def _train(
         init_from=donor,
         progress=False,
     )
+
+
+def _is_trained(model: Path, settings: TrainSettings) -> bool:
+    """Whether a model of just these settings lies there; an older study of the same name may have left another."""
+    from skipw.models.saved import load_description
+
+    if not (model / "model.json").exists():
+        return False
+    return load_description(model).get("settings") == json.loads(json.dumps(dataclasses.asdict(settings)))
 
 
 def _replay(history: Path, rule: Hopeless | _Watched) -> None:
