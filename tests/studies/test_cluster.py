@@ -27,7 +27,16 @@ LAUNCHER = "import json, sys; from tests.studies.test_cluster import launch; lau
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def mlruns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One folder for all tests: a node that was started anew has the environment of that moment."""
+    folder = tmp_path_factory.mktemp("cluster") / "mlruns"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKIPW_MLRUNS", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def cluster(mlruns: Path) -> Iterator[Any]:
     """A scheduler and two worker processes on the loopback, one task each at a time."""
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
@@ -36,8 +45,7 @@ def cluster() -> Iterator[Any]:
 
 
 @pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SKIPW_MLRUNS", str(tmp_path / "mlruns"))
+def data(tmp_path: Path) -> Path:
     return small_study.prepare(tmp_path / "data")
 
 
@@ -54,14 +62,14 @@ def kill_node(trial: Any) -> None:
 
 
 @pytest.mark.slow
-def test_launcher_and_node_are_killed(cluster: Any, data: Path, tmp_path: Path) -> None:
+def test_launcher_and_node_are_killed(cluster: Any, mlruns: Path, data: Path, tmp_path: Path) -> None:
     storage = str(tmp_path / "study.journal")
     arguments = json.dumps([cluster.scheduler_address, str(data), storage, 6])
     launcher = subprocess.Popen([sys.executable, "-c", LAUNCHER, arguments], cwd=small_study.PARAMS.parent)
-    first = small_study.InMidTrial(storage, tmp_path / "mlruns", lambda _: launcher.kill())
+    first = small_study.InMidTrial(storage, mlruns, lambda _: launcher.kill())
     assert launcher.wait(180) == -signal.SIGKILL
     first.join()
-    second = small_study.InMidTrial(storage, tmp_path / "mlruns", kill_node)
+    second = small_study.InMidTrial(storage, mlruns, kill_node)
     outcome = launch(cluster.scheduler_address, str(data), storage, 6)
     second.join(1)
     trials = small_study.trials_of(storage)
@@ -73,12 +81,15 @@ def test_launcher_and_node_are_killed(cluster: Any, data: Path, tmp_path: Path) 
     assert killed.state.name == "FAIL"
     names = [t.user_attrs["experiment"] for t in trials if t.state.name in ("COMPLETE", "PRUNED")]
     assert killed.user_attrs["experiment"] in names and len(set(names)) == 6
-    log = "".join(path.read_text() for path in (tmp_path / "mlruns").glob("studies/small/workers/*.log"))
+    log = "".join(path.read_text() for path in mlruns.glob("studies/small/workers/*.log"))
     assert "going on from the checkpoint" in log
 
 
 @pytest.mark.slow
-def test_stop_ends_processes_and_returns_their_trials(cluster: Any, data: Path, tmp_path: Path) -> None:
+def test_stop_ends_processes_and_returns_their_trials(
+    cluster: Any, mlruns: Path, data: Path, tmp_path: Path
+) -> None:
+    """Models of the same names lie there, from the study of the test before; they are no answers to this one."""
     from skipw.params import load
     from skipw.studies.cluster import DaskCrew
     from skipw.studies.plan import make_plan
@@ -91,7 +102,7 @@ def test_stop_ends_processes_and_returns_their_trials(cluster: Any, data: Path, 
         make_plan("adding", load(small_study.PARAMS), search, data), open_storage(storage), small_study.STUDY
     )
     crew = DaskCrew(cluster.scheduler_address, _spec(storage, data, search), tmp_path)
-    begun = small_study.InMidTrial(storage, tmp_path / "mlruns", lambda _: None)
+    begun = small_study.InMidTrial(storage, mlruns, lambda _: None)
     crew.start(3)  # one more than there are slots
     begun.join()
     assert crew.alive() == 3 and crew.deaths() == []
