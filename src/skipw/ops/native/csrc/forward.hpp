@@ -9,12 +9,10 @@
 
 namespace skipw {
 
-template <class Cell>
+template <class Real>
 class Forward {
  public:
-  using Real = typename Cell::Real;
-
-  Forward(const skipw_call& call, const Shape<Cell>& shape, const Weights<Cell>& weights, const Table<Real>& table,
+  Forward(const skipw_call& call, const Shape<Real>& shape, const Weights<Real>& weights, const Table<Real>& table,
           Shard<Real>& shard)
       : call_(call),
         shape_(shape),
@@ -22,7 +20,6 @@ class Forward {
         table_(table),
         shard_(shard),
         chooser_(call, shape),
-        tail_(shape.hidden),
         rows_(shard.end - shard.first) {}
 
   void run() {
@@ -52,7 +49,7 @@ class Forward {
     shard_.start_stride = alike ? 0 : shape_.record;
     for (int64_t i = 0; i < records; ++i)
       for (int64_t l = 0; l < shape_.layers; ++l)
-        for (int p = 0; p < Cell::kParts; ++p) {
+        for (int p = 0; p < shape_.parts; ++p) {
           Real* to = starts + i * shape_.record + shape_.at(l) + p * shape_.hp;
           std::memcpy(to, first_state(l, p, i), state_bytes());
           std::fill(to + shape_.hidden, to + shape_.hp, Real(0));
@@ -80,13 +77,13 @@ class Forward {
 
   // Part p of layer l's state that row i of the shard came in with.
   const Real* first_state(int64_t l, int p, int64_t i) const {
-    const Real* all = static_cast<const Real*>(call_.layers_before[l * Cell::kParts + p]);
+    const Real* all = static_cast<const Real*>(call_.layers_before[l * shape_.parts + p]);
     return all + (shard_.first + i) * shape_.hidden;
   }
 
   bool all_start_alike() const {
     for (int64_t l = 0; l < shape_.layers; ++l)
-      for (int p = 0; p < Cell::kParts; ++p)
+      for (int p = 0; p < shape_.parts; ++p)
         for (int64_t i = 1; i < rows_; ++i)
           if (std::memcmp(first_state(l, p, i), first_state(l, p, 0), state_bytes()) != 0) return false;
     return true;
@@ -176,15 +173,13 @@ class Forward {
   }
 
   void candidate(int64_t layer, const Row& row, Real* record) const {
-    StoreSink<Real, Cell::kParts> sink{record + shape_.at(layer), shape_.hp, tail_};
     const Real* gx = nullptr;
     if (layer > 0 || shape_.inputs == InputMode::kRows)
       gx = record + shape_.gx_at(layer);
     else if (shape_.inputs == InputMode::kTable)
       gx = table_.projected(table_.index(row.cursor.row * shape_.steps + row.cursor.step));
-    with_inputs<Cell>(shape_, weights_, gx, input(row), [&](const auto& inputs) {
-      Cell::candidate(row.record + shape_.at(layer), inputs, shape_.hp, sink);
-    });
+    shape_.cell->candidate(row.record + shape_.at(layer), weights_.inputs(shape_, gx, input(row)), shape_.hidden,
+                           record + shape_.at(layer));
   }
 
   // The row's new state is in place: write its outputs up to here, count the input, note it on the tape.
@@ -193,7 +188,7 @@ class Forward {
     Real increment = 0, probability = 0;
     if (shape_.accumulating) {
       increment = static_cast<const Real*>(call_.increment)[row.cursor.row];
-      probability = logistic(dot(record + shape_.view_at(), weights_.gate_rows.data(), shape_.hp) +
+      probability = logistic(kernels<Real>().dot(record + shape_.view_at(), weights_.gate_rows.data(), shape_.hp) +
                              weights_.gate_bias.data()[0]);
     }
     if (shape_.training) {
@@ -223,8 +218,8 @@ class Forward {
       fill_outputs(row, shape_.steps);
       chooser_.finish(row.cursor);
       for (int64_t l = 0; l < shape_.layers; ++l)
-        for (int p = 0; p < Cell::kParts; ++p) {
-          Real* to = static_cast<Real*>(call_.layers_after[l * Cell::kParts + p]);
+        for (int p = 0; p < shape_.parts; ++p) {
+          Real* to = static_cast<Real*>(call_.layers_after[l * shape_.parts + p]);
           std::memcpy(to + row.cursor.row * shape_.hidden, row.record + shape_.at(l) + p * shape_.hp,
                       static_cast<size_t>(shape_.hidden) * sizeof(Real));
         }
@@ -232,12 +227,11 @@ class Forward {
   }
 
   const skipw_call& call_;
-  const Shape<Cell>& shape_;
-  const Weights<Cell>& weights_;
+  const Shape<Real>& shape_;
+  const Weights<Real>& weights_;
   const Table<Real>& table_;
   Shard<Real>& shard_;
-  Chooser<Cell> chooser_;
-  Tail<Real> tail_;
+  Chooser<Real> chooser_;
   int64_t rows_;
   Real* homes_ = nullptr;
   std::vector<Row> active_;
