@@ -148,7 +148,7 @@ def _objects(variant: str) -> dict[str, tuple[str, tuple[str, ...]]]:
     doubles = DOUBLES[variant]
     named = f'-DSKIPW_VARIANT="{variant}"'
     return {
-        "engine.o": (ENGINE, ()),
+        "engine.o": (ENGINE, ("-O1",)),
         f"float_{variant}.o": (KERNELS, (*VARIANTS[variant], "-DSKIPW_REAL=float", named)),
         f"double_{doubles}.o": (KERNELS, (*VARIANTS[doubles], "-DSKIPW_REAL=double")),
     }

@@ -54,8 +54,9 @@ class Forward {
           std::memcpy(to, first_state(l, p, i), state_bytes());
           std::fill(to + shape_.hidden, to + shape_.hp, Real(0));
         }
-    for (int64_t l = 0; l < shape_.layers; ++l) recurrent_product(l, records, starts);
-    if (!shape_.training) {
+    if (shape_.training) {
+      for (int64_t l = 0; l < shape_.layers; ++l) recurrent_product(l, records, starts);
+    } else {
       homes_ = alike ? take(rows_) : starts;
       round_.resize(rows_ * shape_.record);
     }
@@ -138,20 +139,31 @@ class Forward {
     return active_[static_cast<size_t>(list[static_cast<size_t>(m)])];
   }
 
-  // One processed input of each row in events_.
+  // One processed input of each row in events_. Training makes a record's recurrent products with its state, since
+  // skipped inputs read them too; inference makes them when the row's next processed input asks for them.
   void round() {
     const int64_t count = static_cast<int64_t>(events_.size());
     Real* records = shape_.training ? take(count) : round_.data();
     for (int64_t l = 0; l < shape_.layers; ++l) {
+      if (!shape_.training) {
+        for (int64_t m = 0; m < count; ++m)
+          copy_state(l, row_of(events_, m).record, records + m * shape_.record);
+        recurrent_product(l, count, records);
+      }
       if (l > 0)
         projection_product(l, count, records + shape_.at(l - 1), shape_.record, records);
       else if (shape_.inputs == InputMode::kRows)
         gather_and_project(count, records);
       for (int64_t m = 0; m < count; ++m) candidate(l, row_of(events_, m), records + m * shape_.record);
-      recurrent_product(l, count, records);
+      if (shape_.training) recurrent_product(l, count, records);
     }
     for (int64_t m = 0; m < count; ++m) settle(row_of(events_, m), records + m * shape_.record);
     if (shape_.training) shard_.rounds.push_back(static_cast<int64_t>(shard_.events.size()));
+  }
+
+  void copy_state(int64_t layer, const Real* from, Real* to) const {
+    std::memcpy(to + shape_.at(layer), from + shape_.at(layer),
+                static_cast<size_t>(shape_.parts * shape_.hp) * sizeof(Real));
   }
 
   void projection_product(int64_t layer, int64_t count, const Real* from, int64_t stride, Real* records) const {
@@ -178,7 +190,8 @@ class Forward {
       gx = record + shape_.gx_at(layer);
     else if (shape_.inputs == InputMode::kTable)
       gx = table_.projected(table_.index(row.cursor.row * shape_.steps + row.cursor.step));
-    shape_.cell->candidate(row.record + shape_.at(layer), weights_.inputs(shape_, gx, input(row)), shape_.hidden,
+    const Real* before = shape_.training ? row.record : record;
+    shape_.cell->candidate(before + shape_.at(layer), weights_.inputs(shape_, gx, input(row)), shape_.hidden,
                            record + shape_.at(layer));
   }
 
@@ -197,9 +210,7 @@ class Forward {
       row.record = record;
     } else {
       row.record = homes_ + (row.cursor.row - shard_.first) * shape_.record;
-      for (int64_t l = 0; l < shape_.layers; ++l)
-        std::memcpy(row.record + shape_.at(l), record + shape_.at(l),
-                    static_cast<size_t>(shape_.gx_at(l) - shape_.at(l)) * sizeof(Real));
+      for (int64_t l = 0; l < shape_.layers; ++l) copy_state(l, record, row.record);
     }
     chooser_.processed(row.cursor, probability);
   }

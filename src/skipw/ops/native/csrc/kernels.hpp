@@ -37,7 +37,7 @@ struct CellKernels {
   int recurrent_gate[4];  // which of the weight's gates stands at place i of the recurrent piece
   int separate;           // the one gate whose two biases must not be added up, -1 if there is none
 
-  // to = the candidate, part after part.
+  // to = the candidate, part after part; `to` may be `state`.
   void (*candidate)(const Real* state, const InputProduct<Real>& gx, int64_t n, Real* to);
   // answer = {<d, candidate - state> over all parts, <w, last part of the candidate>}; the latter if w is not NULL.
   void (*inner)(const Real* state, const InputProduct<Real>& gx, int64_t n, const Real* d, const Real* w, Real* answer);

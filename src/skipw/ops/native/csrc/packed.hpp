@@ -24,8 +24,11 @@ class Packed {
     for (int64_t j = 0; j < panels * width; ++j) {
       const int64_t column = j < static_cast<int64_t>(columns.size()) ? columns[static_cast<size_t>(j)] : -1;
       Real* to = values_.data() + j / width * depth * width + j % width;
-      for (int64_t k = 0; k < depth; ++k)
-        to[k * width] = column < 0 || rows[static_cast<size_t>(k)] < 0 ? Real(0) : from[rows[static_cast<size_t>(k)] + column];
+      const int64_t* row = rows.data();
+      if (column < 0)
+        for (int64_t k = 0; k < depth; ++k, to += width) *to = Real(0);
+      else
+        for (int64_t k = 0; k < depth; ++k, to += width) *to = row[k] < 0 ? Real(0) : from[row[k] + column];
     }
   }
 

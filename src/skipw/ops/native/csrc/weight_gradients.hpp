@@ -101,10 +101,11 @@ class LayerGradients {
         const int64_t from = g * shape_.hp + i, to = g * n + i, hh = shape_.cell->recurrent_gate[g] * n + i;
         bias_hh[hh] += bias_.data()[from];
         bias_ih[to] += bias_.data()[shape_.gates + from];
-        for (int64_t j = 0; j < n; ++j) weight_hh[hh * n + j] += recurrent_.data()[from * shape_.hp + j];
-        for (int64_t j = 0; j < width_; ++j)
-          weight_ih[to * width_ + j] +=
-              narrow_ ? projection_.data()[j * shape_.gates + from] : projection_.data()[from * padded_width_ + j];
+        kernels<Real>().add_loose(weight_hh + hh * n, recurrent_.data() + from * shape_.hp, n);
+        if (!narrow_)
+          kernels<Real>().add_loose(weight_ih + to * width_, projection_.data() + from * padded_width_, width_);
+        for (int64_t j = 0; narrow_ && j < width_; ++j)
+          weight_ih[to * width_ + j] += projection_.data()[j * shape_.gates + from];
       }
   }
 
