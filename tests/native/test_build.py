@@ -23,12 +23,10 @@ from skipw.errors import BackendUnavailableError
 from skipw.ops.native import build, library
 
 ROOT = Path(__file__).resolve().parents[2]
-STAND_IN = """
-#define EXPORT extern "C" __attribute__((visibility("default")))
+EXPORT = '#define EXPORT extern "C" __attribute__((visibility("default")))'
+ENGINE = """
 EXPORT int skipw_abi_version(void) { return ABI; }
-EXPORT const char* skipw_variant(void) { return SKIPW_VARIANT; }
 EXPORT const char* skipw_source_hash(void) { return SKIPW_SOURCE_HASH; }
-EXPORT int skipw_vector_bytes(void) { return SKIPW_VECTOR_BYTES; }
 EXPORT int skipw_cpu_level(void) {
 #ifdef __x86_64__
   __builtin_cpu_init();
@@ -38,6 +36,16 @@ EXPORT int skipw_cpu_level(void) {
   return 0;
 }
 """.replace("ABI;", f"{library.ABI_VERSION};")
+KERNELS = """
+#ifdef SKIPW_VARIANT
+EXPORT const char* skipw_variant(void) { return SKIPW_VARIANT; }
+EXPORT int skipw_vector_bytes(void) { return SKIPW_VECTOR_BYTES; }
+#endif
+#define JOINED(a, b) a##b
+#define NAME(real) JOINED(stand_in_, real)
+EXPORT int NAME(SKIPW_REAL)(void) { return SKIPW_VECTOR_BYTES; }
+"""
+STAND_IN = {build.ENGINE: EXPORT + ENGINE, build.KERNELS: EXPORT + KERNELS}
 X86_64 = platform.machine().lower() in ("x86_64", "amd64")
 needs_compiler = pytest.mark.skipif(build.find_compiler() is None, reason="there is no C++ compiler here")
 
@@ -63,11 +71,16 @@ def no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A folder with the stand-in's csrc, which build and library take for the package's."""
-    (tmp_path / "csrc").mkdir()
-    (tmp_path / "csrc" / build.ENGINE).write_text(STAND_IN)
+    put_stand_in(tmp_path / "csrc")
     monkeypatch.setattr(build, "SOURCES", tmp_path / "csrc")
     monkeypatch.setattr(build, "LIBRARIES", tmp_path / "lib")
     return tmp_path
+
+
+def put_stand_in(folder: Path) -> None:
+    folder.mkdir()
+    for name, text in STAND_IN.items():
+        (folder / name).write_text(text)
 
 
 def make(home: Path, **options) -> dict[str, str]:
@@ -120,7 +133,8 @@ def test_every_variant_that_the_cpu_runs_is_loaded(home: Path, monkeypatch: pyte
             assert "this CPU runs" in str(library.why_not())
         else:
             assert library.variant() == name
-            assert library.load().skipw_vector_bytes() == width
+            assert library.load().skipw_vector_bytes() == library.load().stand_in_float() == width
+            assert library.load().stand_in_double() == min(width, 32)
     monkeypatch.setenv("SKIPW_NATIVE_VARIANT", "sse9")
     assert "must be one of plain, avx2, avx512, got 'sse9'" in str(library.why_not())
 
@@ -137,7 +151,7 @@ def test_a_missing_variant_is_replaced_by_the_next_best(home: Path, monkeypatch:
 @needs_compiler
 def test_another_interface_and_another_file_are_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "csrc" / build.ENGINE).write_text(
-        STAND_IN.replace(f"return {library.ABI_VERSION};", "return 77;")
+        STAND_IN[build.ENGINE].replace(f"return {library.ABI_VERSION};", "return 77;")
     )
     make(home, variants=["plain"])
     assert f"interface 77, this version of skipw needs {library.ABI_VERSION}" in str(library.why_not())
@@ -237,8 +251,7 @@ def wheel(folder: Path, environment: dict[str, str]) -> tuple[list[str], str]:
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
     shutil.rmtree(package / "ops" / "native" / "csrc", ignore_errors=True)
-    (package / "ops" / "native" / "csrc").mkdir()
-    (package / "ops" / "native" / "csrc" / build.ENGINE).write_text(STAND_IN)
+    put_stand_in(package / "ops" / "native" / "csrc")
     (package / "ops" / "native" / "__init__.py").touch()
     command = "from setuptools import build_meta; build_meta.build_wheel('..')"
     done = subprocess.run(
@@ -285,9 +298,8 @@ def test_the_sources_compile_without_a_warning(compiler: str) -> None:
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
     names = build.variants_here() if "aarch64" not in compiler else ("plain",)
-    for name in names:
-        defined = (f'-DSKIPW_VARIANT="{name}"', '-DSKIPW_SOURCE_HASH="0"', "-fsyntax-only")
-        flags = [flag for flag in build.FLAGS if flag != "-shared"]  # nothing is linked
-        command = [compiler, *flags, *build.VARIANTS[name], *defined, str(build.SOURCES / build.ENGINE)]
+    units = {unit for name in names for unit in build._objects(name).values()}
+    for source, flags in sorted(units):
+        command = [compiler, *build.FLAGS, *flags, "-fsyntax-only", str(build.SOURCES / source)]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         assert done.returncode == 0 and not done.stderr, f"{' '.join(command)}\n{done.stderr}"

@@ -57,6 +57,7 @@ def built(sanitizer: Sanitizer, sources: Path, folder: Path, variant: str) -> Pa
 )
 def test_a_fault_is_caught(sanitizer: Sanitizer, function: str, said: str, tmp_path: Path) -> None:
     (tmp_path / build.ENGINE).write_text(SPOILT)
+    (tmp_path / build.KERNELS).write_text("")
     path = built(sanitizer, tmp_path, tmp_path / "lib", "plain")
     done = sanitized.run(sanitizer, [sys.executable, "-c", CALL, str(path), function])
     assert said in done.stdout

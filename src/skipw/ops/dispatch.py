@@ -69,7 +69,7 @@ def _best(call: Call) -> Result:
     reason = native.why_not(call)
     if reason is None:
         _announce("native", "")
-        return native.run(call)
+        return native.serve(call)
     _announce("compact", f": {reason}")
     return compact.run(call)
 

@@ -17,7 +17,7 @@ from skipw.errors import BackendUnavailableError
 from skipw.ops.call import Call, GateKind, Result
 from skipw.ops.native import library
 
-__all__ = ["run", "why_not"]
+__all__ = ["run", "serve", "why_not"]
 
 
 def why_not(call: Call) -> str | None:
@@ -42,24 +42,24 @@ def run(call: Call) -> Result:
     reason = why_not(call)
     if reason is not None:
         raise BackendUnavailableError(f"{reason} Use backend='compact' or 'auto'.")
+    return serve(call)
+
+
+def serve(call: Call) -> Result:
+    """``run`` for a call of which ``why_not`` said None a moment ago."""
+    from skipw.ops import reference
+    from skipw.ops.native.node import Node, Tensors
+
     if call.x.shape[1] == 0:
-        from skipw.ops import reference
-
         return reference.run(call)
-    return _run(call)
-
-
-def _run(call: Call) -> Result:
-    from skipw.ops.native.node import Sequence, Tensors
-
     state, gate = call.state, call.gate
     tensors = Tensors(call)
     changes: dict[str, Any] = {}
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors.inputs):
         tensors.training = True
-        answer = Sequence.apply(tensors, changes, *tensors.inputs)
+        answer = Node.apply(tensors, changes, *tensors.inputs)
     else:
-        answer = Sequence.forward(None, tensors, changes, *tensors.inputs)
+        answer = Node.forward(None, tensors, changes, *tensors.inputs)
     output, updates, values, importance, accumulated, increment, *last = answer
     if gate is None:
         changes = _forced_changes(call, updates)

@@ -1,8 +1,9 @@
-"""Compile csrc/engine.cpp into lib/skipw_<variant>.so, one library for each kind of vector unit.
+"""Compile csrc/ into lib/skipw_<variant>.so, one library for each kind of vector unit.
 
-``python -m skipw.ops.native.build`` does it in place; setup.py loads this file by its path when the package is
-installed, so it needs the standard library alone. A library carries the hash of what it was made of: the sources
-and the flags. Where the hash is the right one nothing is compiled.
+engine.cpp is compiled once and goes into every library; kernels.cpp, the inner loops, once for each vector unit and
+number type. ``python -m skipw.ops.native.build`` does it in place; setup.py loads this file by its path when the
+package is installed, so it needs the standard library alone. A library carries the hash of what it was made of: the
+sources and the flags. Where the hash is the right one nothing is compiled.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import argparse
 import hashlib
 import os
 import platform
-import secrets
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,30 +37,25 @@ __all__ = [
 
 SOURCES = Path(__file__).resolve().with_name("csrc")
 LIBRARIES = Path(__file__).resolve().with_name("lib")
-ENGINE = "engine.cpp"
+ENGINE, KERNELS = "engine.cpp", "kernels.cpp"
 SUFFIXES = (".cpp", ".hpp", ".h")
 REBUILD = "python -m skipw.ops.native.build"
 NO_COMPILER = "no C++ compiler was found; install g++ or clang++, or name one in CXX"
 
 FLAGS = (
-    *("-std=c++17", "-O2", "-fPIC", "-shared", "-pthread", "-fvisibility=hidden"),
-    *(
-        "-fno-tree-vectorize",
-        "-fno-ivopts",
-    ),  # vectors are written by hand: half the time to compile, no slower
-    *(
-        "-ffp-contract=fast",
-        "-fno-math-errno",
-        "-fno-trapping-math",
-    ),  # never -ffast-math: NaN has to stay NaN
+    *("-std=c++17", "-O2", "-fPIC", "-pthread", "-fvisibility=hidden"),
+    *("-fno-tree-vectorize", "-fno-ivopts"),  # vectors are written by hand: less to compile, no slower
+    *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),  # no -ffast-math: NaN has to stay NaN
     *("-Wall", "-Wextra"),
 )
+LINK = ("-shared", "-pthread")
 AVX512 = ("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mprefer-vector-width=512")
 VARIANTS = {  # the order of skipw_cpu_level()
     "plain": ("-DSKIPW_VECTOR_BYTES=16",),
     "avx2": ("-DSKIPW_VECTOR_BYTES=32", "-mavx2", "-mfma"),
     "avx512": ("-DSKIPW_VECTOR_BYTES=64", "-mavx2", "-mfma", *AVX512),
 }
+DOUBLES = {"plain": "plain", "avx2": "avx2", "avx512": "avx2"}  # whose loops a variant has for float64
 LONGEST_S = 900
 
 
@@ -85,7 +81,7 @@ def variants_here() -> tuple[str, ...]:
 
 def source_hash(sources: Path = SOURCES) -> str:
     """The SHA-256 of all sources, names and contents, and of the flags."""
-    digest = hashlib.sha256(repr((FLAGS, VARIANTS)).encode())
+    digest = hashlib.sha256(repr((FLAGS, LINK, VARIANTS, DOUBLES)).encode())
     for file in sorted(sources.iterdir()):
         if file.suffix in SUFFIXES and not file.name.startswith("."):
             content = file.read_bytes()
@@ -119,7 +115,7 @@ def build(
     """Make the libraries that are missing or older than their sources, all at once. Never raises.
 
     Args:
-        sources: the folder of engine.cpp.
+        sources: the folder of engine.cpp and kernels.cpp.
         out: where the libraries go; it is made if need be. Each is written beside its place and renamed.
         variants: which; those of this machine if None.
         extra: flags after the usual ones, which they override. Libraries with extra flags are always made.
@@ -131,21 +127,60 @@ def build(
         digest = source_hash(sources)
         out.mkdir(parents=True, exist_ok=True)
         (sources / ENGINE).stat()
+        paths = {variant: library_path(variant, out) for variant in chosen}
+        stale = [name for name in chosen if force or extra or not _carries(paths[name], digest)]
+        outcomes = {name: Outcome(name, paths[name], "fresh") for name in chosen}
+        if compiler is None:
+            outcomes |= {name: Outcome(name, paths[name], "failed", NO_COMPILER) for name in stale}
+        elif stale:
+            with tempfile.TemporaryDirectory(prefix=".", dir=out) as scratch:
+                compile_one = [*compiler, *FLAGS, f'-DSKIPW_SOURCE_HASH="{digest}"', *extra, "-c"]
+                answers = _compile(compile_one, sources, Path(scratch), stale)
+                link = [*compiler, *LINK, *extra]
+                outcomes |= {name: _link(link, name, paths[name], Path(scratch), answers) for name in stale}
+        return list(outcomes.values())
     except OSError as error:
         return [Outcome(variant, library_path(variant, out), "failed", str(error)) for variant in chosen]
 
-    def make(variant: str) -> Outcome:
-        path = library_path(variant, out)
-        if not (force or extra) and _carries(path, digest):
-            return Outcome(variant, path, "fresh")
-        if compiler is None:
-            return Outcome(variant, path, "failed", NO_COMPILER)
-        defined = (f'-DSKIPW_VARIANT="{variant}"', f'-DSKIPW_SOURCE_HASH="{digest}"')
-        command = [*compiler, *FLAGS, *VARIANTS[variant], *defined, *extra, str(sources / ENGINE)]
-        return _compile(command, variant, path)
 
-    with ThreadPoolExecutor(min(len(chosen), os.cpu_count() or 1)) as pool:
-        return list(pool.map(make, chosen))
+def _objects(variant: str) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """What a library is linked of: the names of its object files, each with its source and its flags."""
+    doubles = DOUBLES[variant]
+    named = f'-DSKIPW_VARIANT="{variant}"'
+    return {
+        "engine.o": (ENGINE, ("-O1",)),
+        f"float_{variant}.o": (KERNELS, (*VARIANTS[variant], "-DSKIPW_REAL=float", named)),
+        f"double_{doubles}.o": (KERNELS, (*VARIANTS[doubles], "-DSKIPW_REAL=double")),
+    }
+
+
+def _compile(
+    command: Sequence[str], sources: Path, folder: Path, variants: Sequence[str]
+) -> dict[str, tuple[bool, str]]:
+    """Make the object files of these variants, each once: whether it worked, and what the compiler said."""
+    units = {name: unit for variant in variants for name, unit in _objects(variant).items()}
+
+    def make(name: str) -> tuple[bool, str]:
+        source, flags = units[name]
+        return _run([*command, *flags, str(sources / source), "-o", str(folder / name)])
+
+    with ThreadPoolExecutor(min(len(units), os.cpu_count() or 1)) as pool:
+        return dict(zip(units, pool.map(make, units), strict=True))
+
+
+def _link(
+    command: Sequence[str], variant: str, path: Path, folder: Path, answers: Mapping[str, tuple[bool, str]]
+) -> Outcome:
+    """One library of its objects, if all of them were made; written beside its place and renamed."""
+    names = list(_objects(variant))
+    said = "\n".join(answers[name][1] for name in names if answers[name][1])
+    if not all(answers[name][0] for name in names):
+        return Outcome(variant, path, "failed", said)
+    done, message = _run([*command, *(str(folder / name) for name in names), "-o", str(folder / path.name)])
+    if not done:
+        return Outcome(variant, path, "failed", message)
+    os.replace(folder / path.name, path)
+    return Outcome(variant, path, "built", said)
 
 
 def _carries(path: Path, digest: str) -> bool:
@@ -156,26 +191,18 @@ def _carries(path: Path, digest: str) -> bool:
         return False
 
 
-def _compile(command: list[str], variant: str, path: Path) -> Outcome:
-    scratch = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.so")
+def _run(command: Sequence[str]) -> tuple[bool, str]:
+    """Whether a compiler's command worked, and what it said."""
     try:
         done = subprocess.run(
-            [*command, "-o", str(scratch)],
-            capture_output=True,
-            check=False,
-            text=True,
-            errors="replace",
-            timeout=LONGEST_S,
+            command, capture_output=True, check=False, text=True, errors="replace", timeout=LONGEST_S
         )
-        if done.returncode:
-            reason = done.stderr.strip() or f"{command[0]} ended with status {done.returncode}"
-            return Outcome(variant, path, "failed", reason)
-        os.replace(scratch, path)
-        return Outcome(variant, path, "built", done.stderr.strip())
     except (OSError, subprocess.SubprocessError) as error:
-        return Outcome(variant, path, "failed", str(error))
-    finally:
-        scratch.unlink(missing_ok=True)
+        return False, str(error)
+    said = done.stderr.strip()
+    return done.returncode == 0, said or (
+        f"{command[0]} ended with status {done.returncode}" if done.returncode else ""
+    )
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:

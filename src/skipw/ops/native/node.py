@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import functools
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,21 +14,38 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from skipw.operating_point import Schedule
 from skipw.ops.call import Call, GateKind
 from skipw.ops.native import abi
 from skipw.ops.state import SkipState, parts
 
-__all__ = ["Sequence", "Tensors", "tape_bytes"]
+__all__ = ["Node", "Tensors", "tape_bytes"]
 
 Gathered = tuple[Tensor | None, ...]
 
 
 def _dense(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.detach().contiguous()
+    if tensor is None:
+        return None
+    plain = tensor.detach() if tensor.requires_grad else tensor
+    return plain if plain.is_contiguous() else plain.contiguous()
 
 
 def _filled(like: Tensor | None) -> Tensor | None:
     return None if like is None else torch.zeros_like(like, memory_format=torch.contiguous_format)
+
+
+@functools.lru_cache(maxsize=256)
+def _switches(schedule: Schedule, window: int) -> tuple[ctypes.Array[Any], ...]:
+    """Starts, budgets and thresholds of a schedule; the library only reads them."""
+    count = len(schedule)
+    starts, points = zip(*schedule, strict=True)
+    budgets = [point.budget_in(window) if window else 0 for point in points]
+    return (
+        (ctypes.c_int64 * count)(*starts),
+        (ctypes.c_int64 * count)(*budgets),
+        (ctypes.c_double * count)(*(point.threshold for point in points)),
+    )
 
 
 @dataclass
@@ -59,7 +78,7 @@ class Tensors:
     """
 
     def __init__(self, call: Call) -> None:
-        self.call, self.training = call, False
+        self.call, self.training, self.engine = call, False, abi.functions()
         state, gate = call.state, call.gate
         self.batch, self.steps, self.width = call.x.shape
         self.layers = [part for layer in state.layers for part in parts(layer)]
@@ -74,7 +93,6 @@ class Tensors:
 
     def forward(self, tensors: Gathered) -> _Written:
         """Run. What is written is not kept here: it gets this object as its history, and would never be freed."""
-        engine = abi.functions()
         self.dense = tuple(_dense(tensor) for tensor in tensors)
         x = self.dense[0]
         assert x is not None
@@ -88,9 +106,9 @@ class Tensors:
             changed={} if self.call.gate is None else self._state_to_change(),
         )
         self.struct = self._struct(x, written)
-        abi.check(engine.skipw_forward(ctypes.byref(self.struct)))
+        abi.check(self.engine.skipw_forward(ctypes.byref(self.struct)))
         if self.struct.tape is not None:
-            weakref.finalize(self, engine.skipw_release, self.struct.tape)
+            weakref.finalize(self, self.engine.skipw_release, self.struct.tape)
         return written
 
     def _state_to_change(self) -> dict[str, Tensor]:
@@ -104,16 +122,9 @@ class Tensors:
 
     def _struct(self, x: Tensor, written: _Written) -> abi.Call:
         call, gate = self.call, self.call.gate
-        starts, points = zip(*call.schedule, strict=True)
         window = call.window or 0
-        self.small = [  # kept alive beside the struct
-            call.lengths.contiguous(),
-            None if call.updates is None else call.updates.contiguous(),
-            None if call.noise is None else call.noise.contiguous(),
-            torch.tensor(starts),
-            torch.tensor([point.budget_in(window) if window else 0 for point in points]),
-            torch.tensor([point.threshold for point in points], dtype=torch.float64),
-        ]
+        self.switches = _switches(call.schedule, window)
+        self.small = [_dense(tensor) for tensor in (call.lengths, call.updates, call.noise)]
         self.pointers = [
             abi.addresses(self.dense[6 + len(self.layers) :]),
             abi.addresses(self.dense[6 : 6 + len(self.layers)]),
@@ -121,7 +132,8 @@ class Tensors:
         ]
         changed = {name: tensor.data_ptr() for name, tensor in written.changed.items()}
         kinds = {None: 0, GateKind.WINDOW: 1, GateKind.ACCUMULATE: 2}
-        lengths, forced, noise, *switches = (abi.address(tensor) for tensor in self.small)
+        lengths, forced, noise = map(abi.address, self.small)
+        starts, budgets, thresholds = map(ctypes.addressof, self.switches)
         return abi.Call(
             float_bytes=x.element_size(),
             cell=int(len(self.layers) > len(call.cells)),
@@ -138,7 +150,7 @@ class Tensors:
             layers=len(call.cells),
             window=window if gate is not None and gate.kind is GateKind.WINDOW else 0,
             noise_windows=0 if call.noise is None else len(call.noise),
-            num_switches=len(starts),
+            num_switches=len(call.schedule),
             time_scale=1.0 if gate is None else gate.time_scale,
             state_gradient=1.0 if gate is None else gate.state_gradient,
             x=x.data_ptr(),
@@ -148,9 +160,9 @@ class Tensors:
             gate_weight=abi.address(self.dense[1]),
             gate_bias=abi.address(self.dense[2]),
             noise=noise,
-            switch_start=switches[0],
-            switch_budget=switches[1],
-            switch_threshold=switches[2],
+            switch_start=starts,
+            switch_budget=budgets,
+            switch_threshold=thresholds,
             layers_before=self.pointers[1],
             layers_after=self.pointers[2],
             step=changed.get("step"),
@@ -169,15 +181,19 @@ class Tensors:
             values=self.values.data_ptr(),
         )
 
-    def backward(self, grads: Gathered, needs_x: bool) -> Gathered:
-        """The gradients of ``inputs`` from those of what ``forward`` gave back."""
+    def backward(self, grads: Gathered, needs: Sequence[bool]) -> Gathered:
+        """The gradients of ``inputs``, where they are needed, from those of what ``forward`` gave back."""
         given = [_dense(grad) for grad in grads]
         if self.call.outputs != "all":
             given[0] = None
         x, gate_weight, gate_bias, importance, accumulated, increment, *rest = self.dense
         written = [
-            _filled(x) if needs_x else None,
-            *map(_filled, (gate_weight, gate_bias, importance, accumulated, increment)),
+            _filled(x) if needs[0] else None,
+            *map(_filled, (gate_weight, gate_bias)),
+            *(
+                _filled(t) if need else None
+                for t, need in zip((importance, accumulated, increment), needs[3:6], strict=True)
+            ),
             *map(_filled, rest),
         ]
         count = len(self.layers)
@@ -203,11 +219,11 @@ class Tensors:
             first=first,
             weights=weights,
         )
-        abi.check(abi.functions().skipw_backward(ctypes.byref(self.struct), ctypes.byref(struct)))
+        abi.check(self.engine.skipw_backward(ctypes.byref(self.struct), ctypes.byref(struct)))
         return tuple(written)
 
 
-class Sequence(torch.autograd.Function):
+class Node(torch.autograd.Function):
     """Tensors in, tensors out; ``Tensors`` holds everything else."""
 
     @staticmethod
@@ -220,16 +236,17 @@ class Sequence(torch.autograd.Function):
             ctx.save_for_backward(*inputs)  # so that autograd notices a weight that is changed in place
         written = tensors.forward(inputs)
         changed.update(written.changed)
-        return (written.output, written.updates, tensors.values.clone(), *written.carried(), *written.last)
+        values = tensors.values if ctx is None else tensors.values.clone()  # the tape keeps its own
+        return (written.output, written.updates, values, *written.carried(), *written.last)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         assert ctx.saved_tensors is not None
-        return (None, None, *ctx.tensors.backward(grads, ctx.needs_input_grad[2]))
+        return (None, None, *ctx.tensors.backward(grads, ctx.needs_input_grad[2:]))
 
 
 def tape_bytes(node: Any) -> int:
     """Bytes that the forward pass behind an output's ``grad_fn`` keeps for the backward pass."""
     tensors: Tensors = node.tensors
-    return int(abi.functions().skipw_tape_bytes(tensors.struct.tape))
+    return int(tensors.engine.skipw_tape_bytes(tensors.struct.tape))

@@ -9,22 +9,21 @@
 namespace skipw {
 
 // One thread's share: sums of the weights' gradients over all shards that it works on.
-template <class Cell>
+template <class Real>
 class Backward {
  public:
-  using Real = typename Cell::Real;
-
-  Backward(const skipw_call& call, const skipw_gradients& gradients, const Shape<Cell>& shape,
-           const Weights<Cell>& weights, const Table<Real>& table, const GateMemory<Real>& memory, bool scatter)
+  Backward(const skipw_call& call, const skipw_gradients& gradients, const Shape<Real>& shape,
+           const Weights<Real>& weights, const BackWeights<Real>& back, const Table<Real>& table,
+           const GateMemory<Real>& memory, bool scatter)
       : call_(call),
         gradients_(gradients),
         shape_(shape),
         weights_(weights),
+        back_(back),
         table_(table),
         memory_(memory),
-        tail_(shape.hidden),
         gates_(call, gradients, shape, weights, memory),
-        skipped_(call, gradients, shape, weights, table, gates_, tail_) {
+        skipped_(call, gradients, shape, weights, table, gates_) {
     layers_.reserve(static_cast<size_t>(shape.layers));
     for (int64_t l = 0; l < shape.layers; ++l) layers_.emplace_back(shape, table, l, scatter && l == 0);
     recurrent_flow_.resize(kShardRows * shape.hp);
@@ -63,7 +62,7 @@ class Backward {
     const int64_t rows = shard.end - shard.first;
     clear(flows_, rows * shape_.flow);
     cursors_.assign(static_cast<size_t>(rows), shape_.steps);
-    for (int64_t part = 0; part < shape_.layers * Cell::kParts; ++part) {
+    for (int64_t part = 0; part < shape_.layers * shape_.parts; ++part) {
       const Real* last = static_cast<const Real*>(gradients_.last[part]);
       for (int64_t i = 0; last != nullptr && i < rows; ++i)
         std::memcpy(flows_.data() + i * shape_.flow + part * shape_.hp, last + (shard.first + i) * shape_.hidden,
@@ -73,7 +72,7 @@ class Backward {
   }
 
   void end(const Shard<Real>& shard) {
-    for (int64_t part = 0; part < shape_.layers * Cell::kParts; ++part)
+    for (int64_t part = 0; part < shape_.layers * shape_.parts; ++part)
       for (int64_t row = shard.first; row < shard.end; ++row)
         std::memcpy(static_cast<Real*>(gradients_.first[part]) + row * shape_.hidden, flow(row) + part * shape_.hp,
                     static_cast<size_t>(shape_.hidden) * sizeof(Real));
@@ -103,23 +102,22 @@ class Backward {
     if (!shape_.gated()) return;
     Real inner = 0;
     for (int64_t l = 0; l < shape_.layers; ++l)
-      inner += weighted_difference(running + shape_.flow_at(l), event.after + shape_.at(l),
-                                   event.before + shape_.at(l), Cell::kParts * shape_.hp);
+      inner += kernels<Real>().weighted_difference(running + shape_.flow_at(l), event.after + shape_.at(l),
+                                   event.before + shape_.at(l), shape_.parts * shape_.hp);
     if (shape_.windowed) return gates_.add_slot(event.row, event.step, inner);
     const Real d_logit =
         gates_.accumulate(event.row, event.step, inner, event.probability, event.increment, true);
     gates_.add_logit(d_logit, event.after + shape_.view_at(),
-                     running + shape_.flow_at(shape_.layers - 1) + (Cell::kParts - 1) * shape_.hp);
+                     running + shape_.flow_at(shape_.layers - 1) + (shape_.parts - 1) * shape_.hp);
   }
 
   void layer(int64_t l, const Event<Real>* round, int64_t count) {
-    LayerGradients<Cell>& sums = layers_[static_cast<size_t>(l)];
-    const auto& w = weights_.layers[static_cast<size_t>(l)];
+    LayerGradients<Real>& sums = layers_[static_cast<size_t>(l)];
     const int64_t first = sums.room(count);
     for (int64_t m = 0; m < count; ++m) {
       const Event<Real>& event = round[m];
       Real* running = flow(event.row) + shape_.flow_at(l);
-      if (l + 1 < shape_.layers) add(running, below_.data() + m * shape_.hp, shape_.hp);
+      if (l + 1 < shape_.layers) kernels<Real>().add(running, below_.data() + m * shape_.hp, shape_.hp);
       derive(l, event, running, sums.row(first + m));
       const int64_t place = event.row * shape_.steps + event.step;
       const int32_t token = l == 0 && shape_.inputs == InputMode::kTable ? table_.index(place) : -1;
@@ -128,13 +126,13 @@ class Backward {
       sums.met(first + m, event.before + shape_.at(l), input, token);
     }
     const Real* rows = sums.row(first);
-    w.recurrent_back.product(count, rows + Cell::kRecurrentAt * shape_.hp, sums.stride(), recurrent_flow_.data(),
+    back_.recurrent[static_cast<size_t>(l)].product(count, rows + shape_.cell->recurrent_at * shape_.hp, sums.stride(), recurrent_flow_.data(),
                              shape_.hp, Start::kZero);
     for (int64_t m = 0; m < count; ++m)
-      add(flow(round[m].row) + shape_.flow_at(l), recurrent_flow_.data() + m * shape_.hp, shape_.hp);
-    const Real* projected = rows + Cell::kProjectedAt * shape_.hp;
+      kernels<Real>().add(flow(round[m].row) + shape_.flow_at(l), recurrent_flow_.data() + m * shape_.hp, shape_.hp);
+    const Real* projected = rows + shape_.cell->projected_at * shape_.hp;
     if (l > 0)
-      w.projection_back.product(count, projected, sums.stride(), below_.data(), shape_.hp, Start::kZero);
+      back_.projection[static_cast<size_t>(l)].product(count, projected, sums.stride(), below_.data(), shape_.hp, Start::kZero);
     else if (gradients_.x != nullptr)
       input_gradients(round, count, projected, sums.stride());
   }
@@ -148,14 +146,12 @@ class Backward {
     else if (shape_.inputs == InputMode::kTable)
       gx = table_.projected(table_.index(place));
     const Real* x = static_cast<const Real*>(call_.x) + place * shape_.input_size;
-    with_inputs<Cell>(shape_, weights_, gx, x, [&](const auto& inputs) {
-      Cell::backward(event.before + shape_.at(l), event.after + shape_.at(l), inputs, shape_.hp, tail_, running,
-                     running, row);
-    });
+    shape_.cell->backward(event.before + shape_.at(l), event.after + shape_.at(l), weights_.inputs(shape_, gx, x),
+                          shape_.hidden, running, row);
   }
 
   void input_gradients(const Event<Real>* round, int64_t count, const Real* projected, int64_t stride) {
-    weights_.layers[0].projection_back.product(count, projected, stride, input_flow_.data(), shape_.dp, Start::kZero);
+    back_.projection[0].product(count, projected, stride, input_flow_.data(), shape_.dp, Start::kZero);
     for (int64_t m = 0; m < count; ++m)
       std::memcpy(static_cast<Real*>(gradients_.x) +
                       (round[m].row * shape_.steps + round[m].step) * shape_.input_size,
@@ -164,14 +160,14 @@ class Backward {
 
   const skipw_call& call_;
   const skipw_gradients& gradients_;
-  const Shape<Cell>& shape_;
-  const Weights<Cell>& weights_;
+  const Shape<Real>& shape_;
+  const Weights<Real>& weights_;
+  const BackWeights<Real>& back_;
   const Table<Real>& table_;
   const GateMemory<Real>& memory_;
-  Tail<Real> tail_;
-  GateGradients<Cell> gates_;
-  Skipped<Cell> skipped_;
-  std::vector<LayerGradients<Cell>> layers_;
+  GateGradients<Real> gates_;
+  Skipped<Real> skipped_;
+  std::vector<LayerGradients<Real>> layers_;
   int64_t first_ = 0;
   Buffer<Real> flows_, recurrent_flow_, below_, input_flow_;
   std::vector<int64_t> cursors_;

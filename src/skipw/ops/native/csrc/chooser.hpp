@@ -25,12 +25,10 @@ inline Real logistic(Real v) {
   return Real(1) / (Real(1) + std::exp(-v));
 }
 
-template <class Cell>
+template <class Real>
 class Chooser {
  public:
-  using Real = typename Cell::Real;
-
-  Chooser(const skipw_call& call, const Shape<Cell>& shape) : call_(call), shape_(shape) {
+  Chooser(const skipw_call& call, const Shape<Real>& shape) : call_(call), shape_(shape) {
     if (shape.windowed) order_.resize(static_cast<size_t>(shape.window));
   }
 
@@ -70,7 +68,7 @@ class Chooser {
     return time_at(call_, shape_, call_.step[c.row] + c.step, call_.last_update[c.row]);
   }
 
-  static Real time_at(const skipw_call& call, const Shape<Cell>& shape, int64_t step, int64_t last_update) {
+  static Real time_at(const skipw_call& call, const Shape<Real>& shape, int64_t step, int64_t last_update) {
     int64_t value = step;
     if (call.time_feature == SKIPW_TIME_NONE) return Real(0);
     if (call.time_feature == SKIPW_TIME_WINDOW) value = step / shape.window;
@@ -189,7 +187,7 @@ class Chooser {
   }
 
   const skipw_call& call_;
-  const Shape<Cell>& shape_;
+  const Shape<Real>& shape_;
   std::vector<int32_t> order_;
   std::vector<Real> keys_;
 };

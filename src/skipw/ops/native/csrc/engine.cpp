@@ -5,12 +5,7 @@
 
 #include "backward.hpp"
 #include "forward.hpp"
-#include "gru.hpp"
-#include "lstm.hpp"
 
-#ifndef SKIPW_VARIANT
-#define SKIPW_VARIANT "plain"
-#endif
 #ifndef SKIPW_SOURCE_HASH
 #define SKIPW_SOURCE_HASH ""
 #endif
@@ -22,11 +17,9 @@ InputMode input_mode(const skipw_call& call) {
   return call.input_size <= kInlineInputs ? InputMode::kNarrow : InputMode::kRows;
 }
 
-template <class Cell>
+template <class Real>
 class Tape final : public AnyTape {
  public:
-  using Real = typename Cell::Real;
-
   Tape(const skipw_call& call, Table<Real>&& table)
       : shape_(call, table.used() ? InputMode::kTable : input_mode(call)),
         threads_(call.num_threads),
@@ -34,12 +27,12 @@ class Tape final : public AnyTape {
 
   void forward(const skipw_call& call) {
     remember(call);
-    const Weights<Cell> weights(call, shape_);
-    if (table_.used()) table_.project(shape_, weights, threads_);
+    weights_.fill(call, shape_);
+    if (table_.used()) table_.project(shape_, weights_, threads_);
     shards_ = make_shards<Real>(shape_.batch, shape_.training ? kShardRows : kInferenceRows, threads_);
     fork(threads_, [&](int64_t thread) {
       for (size_t i = static_cast<size_t>(thread); i < shards_.size(); i += static_cast<size_t>(threads_))
-        Forward<Cell>(call, shape_, weights, table_, *shards_[i]).run();
+        Forward<Real>(call, shape_, weights_, table_, *shards_[i]).run();
     });
     if (shape_.windowed && shape_.training) {
       const Real* importance = static_cast<const Real*>(call.importance);
@@ -48,13 +41,12 @@ class Tape final : public AnyTape {
   }
 
   int backward(const skipw_call& call, const skipw_gradients& gradients) const override {
-    Weights<Cell> weights(call, shape_);
-    weights.fill_backward(shape_, gradients.x != nullptr);
+    const BackWeights<Real> back(shape_, weights_, gradients.x != nullptr);
     const bool scatter = table_.used() && events() > table_.distinct();
-    std::vector<std::unique_ptr<Backward<Cell>>> workers(static_cast<size_t>(threads_));
+    std::vector<std::unique_ptr<Backward<Real>>> workers(static_cast<size_t>(threads_));
     fork(threads_, [&](int64_t thread) {
       auto& worker = workers[static_cast<size_t>(thread)];
-      worker = std::make_unique<Backward<Cell>>(call, gradients, shape_, weights, table_, memory_, scatter);
+      worker = std::make_unique<Backward<Real>>(call, gradients, shape_, weights_, back, table_, memory_, scatter);
       for (size_t i = static_cast<size_t>(thread); i < shards_.size(); i += static_cast<size_t>(threads_))
         worker->run(*shards_[i]);
     });
@@ -86,28 +78,22 @@ class Tape final : public AnyTape {
     return static_cast<int64_t>(all);
   }
 
-  Shape<Cell> shape_;
+  Shape<Real> shape_;
   int64_t threads_;
+  Weights<Real> weights_;  // of the forward pass: autograd refuses a backward pass after they were changed
   Table<Real> table_;
   GateMemory<Real> memory_;
   std::vector<std::unique_ptr<Shard<Real>>> shards_;
 };
 
-template <class Cell>
+template <class Real>
 std::unique_ptr<AnyTape> run(const skipw_call& call) {
-  using Real = typename Cell::Real;
   Table<Real> table;
   // A dense model or forced updates need no candidates of skipped inputs, and inference none at all.
   if (call.training != 0 && call.gate != SKIPW_NO_GATE && call.distinct != 0) table.find(call);
-  auto tape = std::make_unique<Tape<Cell>>(call, std::move(table));
+  auto tape = std::make_unique<Tape<Real>>(call, std::move(table));
   tape->forward(call);
   return tape;
-}
-
-template <class Real>
-std::unique_ptr<AnyTape> run_cell(const skipw_call& call) {
-  if (call.cell == SKIPW_GRU) return run<Gru<Real>>(call);
-  return run<Lstm<Real>>(call);
 }
 
 bool is_sound(const skipw_call& call) {
@@ -135,7 +121,7 @@ extern "C" {
 
 int skipw_abi_version(void) { return SKIPW_ABI_VERSION; }
 
-const char* skipw_variant(void) { return SKIPW_VARIANT; }
+const char* skipw_variant(void) { return skipw::variant(); }
 
 const char* skipw_source_hash(void) { return SKIPW_SOURCE_HASH; }
 
@@ -155,7 +141,7 @@ int skipw_forward(skipw_call* call) {
   return skipw::guarded([&]() -> int {
     if (!skipw::is_sound(*call)) return SKIPW_BAD_CALL;
     call->tape = nullptr;
-    auto tape = call->float_bytes == 4 ? skipw::run_cell<float>(*call) : skipw::run_cell<double>(*call);
+    auto tape = call->float_bytes == 4 ? skipw::run<float>(*call) : skipw::run<double>(*call);
     if (call->training != 0) call->tape = tape.release();
     return SKIPW_OK;
   });

@@ -9,12 +9,10 @@
 
 namespace skipw {
 
-template <class Cell>
+template <class Real>
 class Forward {
  public:
-  using Real = typename Cell::Real;
-
-  Forward(const skipw_call& call, const Shape<Cell>& shape, const Weights<Cell>& weights, const Table<Real>& table,
+  Forward(const skipw_call& call, const Shape<Real>& shape, const Weights<Real>& weights, const Table<Real>& table,
           Shard<Real>& shard)
       : call_(call),
         shape_(shape),
@@ -22,7 +20,6 @@ class Forward {
         table_(table),
         shard_(shard),
         chooser_(call, shape),
-        tail_(shape.hidden),
         rows_(shard.end - shard.first) {}
 
   void run() {
@@ -52,13 +49,14 @@ class Forward {
     shard_.start_stride = alike ? 0 : shape_.record;
     for (int64_t i = 0; i < records; ++i)
       for (int64_t l = 0; l < shape_.layers; ++l)
-        for (int p = 0; p < Cell::kParts; ++p) {
+        for (int p = 0; p < shape_.parts; ++p) {
           Real* to = starts + i * shape_.record + shape_.at(l) + p * shape_.hp;
           std::memcpy(to, first_state(l, p, i), state_bytes());
           std::fill(to + shape_.hidden, to + shape_.hp, Real(0));
         }
-    for (int64_t l = 0; l < shape_.layers; ++l) recurrent_product(l, records, starts);
-    if (!shape_.training) {
+    if (shape_.training) {
+      for (int64_t l = 0; l < shape_.layers; ++l) recurrent_product(l, records, starts);
+    } else {
       homes_ = alike ? take(rows_) : starts;
       round_.resize(rows_ * shape_.record);
     }
@@ -80,13 +78,13 @@ class Forward {
 
   // Part p of layer l's state that row i of the shard came in with.
   const Real* first_state(int64_t l, int p, int64_t i) const {
-    const Real* all = static_cast<const Real*>(call_.layers_before[l * Cell::kParts + p]);
+    const Real* all = static_cast<const Real*>(call_.layers_before[l * shape_.parts + p]);
     return all + (shard_.first + i) * shape_.hidden;
   }
 
   bool all_start_alike() const {
     for (int64_t l = 0; l < shape_.layers; ++l)
-      for (int p = 0; p < Cell::kParts; ++p)
+      for (int p = 0; p < shape_.parts; ++p)
         for (int64_t i = 1; i < rows_; ++i)
           if (std::memcmp(first_state(l, p, i), first_state(l, p, 0), state_bytes()) != 0) return false;
     return true;
@@ -141,20 +139,31 @@ class Forward {
     return active_[static_cast<size_t>(list[static_cast<size_t>(m)])];
   }
 
-  // One processed input of each row in events_.
+  // One processed input of each row in events_. Training makes a record's recurrent products with its state, since
+  // skipped inputs read them too; inference makes them when the row's next processed input asks for them.
   void round() {
     const int64_t count = static_cast<int64_t>(events_.size());
     Real* records = shape_.training ? take(count) : round_.data();
     for (int64_t l = 0; l < shape_.layers; ++l) {
+      if (!shape_.training) {
+        for (int64_t m = 0; m < count; ++m)
+          copy_state(l, row_of(events_, m).record, records + m * shape_.record);
+        recurrent_product(l, count, records);
+      }
       if (l > 0)
         projection_product(l, count, records + shape_.at(l - 1), shape_.record, records);
       else if (shape_.inputs == InputMode::kRows)
         gather_and_project(count, records);
       for (int64_t m = 0; m < count; ++m) candidate(l, row_of(events_, m), records + m * shape_.record);
-      recurrent_product(l, count, records);
+      if (shape_.training) recurrent_product(l, count, records);
     }
     for (int64_t m = 0; m < count; ++m) settle(row_of(events_, m), records + m * shape_.record);
     if (shape_.training) shard_.rounds.push_back(static_cast<int64_t>(shard_.events.size()));
+  }
+
+  void copy_state(int64_t layer, const Real* from, Real* to) const {
+    std::memcpy(to + shape_.at(layer), from + shape_.at(layer),
+                static_cast<size_t>(shape_.parts * shape_.hp) * sizeof(Real));
   }
 
   void projection_product(int64_t layer, int64_t count, const Real* from, int64_t stride, Real* records) const {
@@ -176,15 +185,14 @@ class Forward {
   }
 
   void candidate(int64_t layer, const Row& row, Real* record) const {
-    StoreSink<Real, Cell::kParts> sink{record + shape_.at(layer), shape_.hp, tail_};
     const Real* gx = nullptr;
     if (layer > 0 || shape_.inputs == InputMode::kRows)
       gx = record + shape_.gx_at(layer);
     else if (shape_.inputs == InputMode::kTable)
       gx = table_.projected(table_.index(row.cursor.row * shape_.steps + row.cursor.step));
-    with_inputs<Cell>(shape_, weights_, gx, input(row), [&](const auto& inputs) {
-      Cell::candidate(row.record + shape_.at(layer), inputs, shape_.hp, sink);
-    });
+    const Real* before = shape_.training ? row.record : record;
+    shape_.cell->candidate(before + shape_.at(layer), weights_.inputs(shape_, gx, input(row)), shape_.hidden,
+                           record + shape_.at(layer));
   }
 
   // The row's new state is in place: write its outputs up to here, count the input, note it on the tape.
@@ -193,7 +201,7 @@ class Forward {
     Real increment = 0, probability = 0;
     if (shape_.accumulating) {
       increment = static_cast<const Real*>(call_.increment)[row.cursor.row];
-      probability = logistic(dot(record + shape_.view_at(), weights_.gate_rows.data(), shape_.hp) +
+      probability = logistic(kernels<Real>().dot(record + shape_.view_at(), weights_.gate_rows.data(), shape_.hp) +
                              weights_.gate_bias.data()[0]);
     }
     if (shape_.training) {
@@ -202,9 +210,7 @@ class Forward {
       row.record = record;
     } else {
       row.record = homes_ + (row.cursor.row - shard_.first) * shape_.record;
-      for (int64_t l = 0; l < shape_.layers; ++l)
-        std::memcpy(row.record + shape_.at(l), record + shape_.at(l),
-                    static_cast<size_t>(shape_.gx_at(l) - shape_.at(l)) * sizeof(Real));
+      for (int64_t l = 0; l < shape_.layers; ++l) copy_state(l, record, row.record);
     }
     chooser_.processed(row.cursor, probability);
   }
@@ -223,8 +229,8 @@ class Forward {
       fill_outputs(row, shape_.steps);
       chooser_.finish(row.cursor);
       for (int64_t l = 0; l < shape_.layers; ++l)
-        for (int p = 0; p < Cell::kParts; ++p) {
-          Real* to = static_cast<Real*>(call_.layers_after[l * Cell::kParts + p]);
+        for (int p = 0; p < shape_.parts; ++p) {
+          Real* to = static_cast<Real*>(call_.layers_after[l * shape_.parts + p]);
           std::memcpy(to + row.cursor.row * shape_.hidden, row.record + shape_.at(l) + p * shape_.hp,
                       static_cast<size_t>(shape_.hidden) * sizeof(Real));
         }
@@ -232,12 +238,11 @@ class Forward {
   }
 
   const skipw_call& call_;
-  const Shape<Cell>& shape_;
-  const Weights<Cell>& weights_;
+  const Shape<Real>& shape_;
+  const Weights<Real>& weights_;
   const Table<Real>& table_;
   Shard<Real>& shard_;
-  Chooser<Cell> chooser_;
-  Tail<Real> tail_;
+  Chooser<Real> chooser_;
   int64_t rows_;
   Real* homes_ = nullptr;
   std::vector<Row> active_;

@@ -15,13 +15,11 @@ struct GateMemory {
 };
 
 // One thread's sums of the gate's weights, and the running gradients of the rows that it walks through.
-template <class Cell>
+template <class Real>
 class GateGradients {
  public:
-  using Real = typename Cell::Real;
-
-  GateGradients(const skipw_call& call, const skipw_gradients& gradients, const Shape<Cell>& shape,
-                const Weights<Cell>& weights, const GateMemory<Real>& memory)
+  GateGradients(const skipw_call& call, const skipw_gradients& gradients, const Shape<Real>& shape,
+                const Weights<Real>& weights, const GateMemory<Real>& memory)
       : call_(call), gradients_(gradients), shape_(shape), weights_(weights), memory_(memory) {
     if (!shape.gated()) return;
     const int64_t slots = shape.windowed ? shape.window : 1;
@@ -31,7 +29,8 @@ class GateGradients {
     if (shape.windowed) {
       logits_.resize(kPending * shape.lp);
       views_.resize(kPending * shape.hp);
-      scratch_.resize(kPending * kPanel<Real>);
+      factors_.resize(static_cast<size_t>(shape.window));
+      scratch_.resize(kPending * kernels<Real>().panel);
     }
   }
 
@@ -81,13 +80,15 @@ class GateGradients {
       slots[i] = 0;
     }
     const Real time =
-        Chooser<Cell>::time_at(call_, shape_, memory_.step[static_cast<size_t>(row)] + t, last_update);
+        Chooser<Real>::time_at(call_, shape_, memory_.step[static_cast<size_t>(row)] + t, last_update);
     const Real factor = static_cast<Real>(call_.state_gradient);
     for (int64_t i = 0; i < window; ++i) {
       bias_.data()[i] += logits[i];
       time_.data()[i] += logits[i] * time;
-      if (factor != Real(0)) add(flow, weights_.gate_rows.data() + i * shape_.hp, shape_.hp, factor * logits[i]);
+      factors_[static_cast<size_t>(i)] = factor * logits[i];
     }
+    if (factor != Real(0))
+      kernels<Real>().add_rows(window, shape_.hp, weights_.gate_rows.data(), shape_.hp, factors_.data(), 1, flow);
     std::memcpy(views_.data() + pending_ * shape_.hp, view, static_cast<size_t>(shape_.hp) * sizeof(Real));
     ++pending_;
     return factor != Real(0);
@@ -117,9 +118,10 @@ class GateGradients {
   // The logit's gradient of a processed input: the gate's sums, and what goes into the candidate's `flow`.
   void add_logit(Real d_logit, const Real* view, Real* flow) {
     bias_.data()[0] += d_logit;
-    add(weight_.data(), view, shape_.hp, d_logit);
-    const Real factor = static_cast<Real>(call_.state_gradient);
-    if (factor != Real(0)) add(flow, weights_.gate_rows.data(), shape_.hp, factor * d_logit);
+    kernels<Real>().add_rows(1, shape_.hp, view, shape_.hp, &d_logit, 1, weight_.data());
+    const Real factor = static_cast<Real>(call_.state_gradient) * d_logit;
+    if (call_.state_gradient != 0.0)
+      kernels<Real>().add_rows(1, shape_.hp, weights_.gate_rows.data(), shape_.hp, &factor, 1, flow);
   }
 
   // The gradients of the state that the rows came in with.
@@ -159,19 +161,19 @@ class GateGradients {
 
   void flush() {
     if (pending_ == 0) return;
-    outer<Real>(pending_, shape_.window, shape_.hp, logits_.data(), shape_.lp, views_.data(), shape_.hp,
+    kernels<Real>().outer(pending_, shape_.window, shape_.hp, logits_.data(), shape_.lp, views_.data(), shape_.hp,
                 weight_.data(), shape_.hp, scratch_.data());
     pending_ = 0;
   }
 
   const skipw_call& call_;
   const skipw_gradients& gradients_;
-  const Shape<Cell>& shape_;
-  const Weights<Cell>& weights_;
+  const Shape<Real>& shape_;
+  const Weights<Real>& weights_;
   const GateMemory<Real>& memory_;
   int64_t first_ = 0, pending_ = 0;
   Buffer<Real> slots_;  // [rows][lp]: the gradient of the current window's importance
-  std::vector<Real> accumulated_, increment_;
+  std::vector<Real> accumulated_, increment_, factors_;
   Buffer<Real> weight_, time_, bias_, logits_, views_, scratch_;
 };
 

@@ -3,52 +3,54 @@
 //   i, f, o = sigma(gx + gh)   g = tanh(gx + gh)   c candidate = f c + i g   h candidate = o tanh(c candidate)
 #pragma once
 
-#include "vector.hpp"
+#include "inputs.hpp"
 
 namespace skipw {
 
-template <class R>
+template <class Real>
 struct Lstm {
-  using Real = R;
   static constexpr int kGates = 4;
   static constexpr int kParts = 2;  // h, c
-  static constexpr int kGradientRows = 4;  // input | forget | cell | output
-  static constexpr int kRecurrentAt = 0, kProjectedAt = 0;
+  static constexpr int kGradientRows = 4, kRecurrentAt = 0, kProjectedAt = 0;  // input | forget | cell | output
+  static constexpr int kSeparate = -1;
   static constexpr int recurrent_gate(int i) { return i; }
 
-  // Sends (at, state, candidate) of every vector to `sink`. `state`: [h | c | gh].
+  // Sends (at, candidate, candidate - state) of every vector to `sink`. `state`: [h | c | gh].
   template <class Inputs, class Sink>
-  static SKIPW_INLINE void candidate(const Real* state, const Inputs& gx, int64_t hp,
-                                                              Sink& sink) {
+  static SKIPW_INLINE void candidate(const Real* state, const Inputs& gx, int64_t hp, Sink& sink) {
     const Real* gh = state + 2 * hp;
+    const Vec<Real> one = broadcast<Real>(1);
     for (int64_t at = 0; at < hp; at += kLanes<Real>) {
-      const Vec<Real> old[2] = {load<Real>(state + at), load<Real>(state + hp + at)};
-      const Vec<Real> i = sigmoid<Real>(gx(0, at) + load<Real>(gh + at));
-      const Vec<Real> f = sigmoid<Real>(gx(1, at) + load<Real>(gh + hp + at));
-      const Vec<Real> g = hyperbolic_tangent<Real>(gx(2, at) + load<Real>(gh + 2 * hp + at));
-      const Vec<Real> o = sigmoid<Real>(gx(3, at) + load<Real>(gh + 3 * hp + at));
-      const Vec<Real> c = f * old[1] + i * g;
-      const Vec<Real> next[2] = {o * hyperbolic_tangent<Real>(c), c};
-      sink(at, old, next);
+      const Vec<Real> h = load<Real>(state + at), c = load<Real>(state + hp + at);
+      const Vec<Real> ei = exponential<Real, -1>(gx.added(0, at, load<Real>(gh + at)));
+      const Vec<Real> f = sigmoid<Real>(gx.added(1, at, load<Real>(gh + hp + at)));
+      const Vec<Real> eg = exponential<Real, 2>(gx.added(2, at, load<Real>(gh + 2 * hp + at)));
+      const Vec<Real> eo = exponential<Real, -1>(gx.added(3, at, load<Real>(gh + 3 * hp + at)));
+      // i g = (eg - 1) / ((1 + ei) (1 + eg)), and so for o tanh(c).
+      const Vec<Real> fresh = f * c + (eg - one) * reciprocal<Real>((one + ei) * (one + eg));
+      const Vec<Real> ec = exponential<Real, 2>(fresh);
+      const Vec<Real> next[2] = {(ec - one) * reciprocal<Real>((one + eo) * (one + ec)), fresh};
+      const Vec<Real> change[2] = {next[0] - h, next[1] - c};
+      sink(at, next, change);
     }
   }
 
-  // From the candidate's gradient `d`, [dh | dc], to the row of gradients and what goes straight to (h, c): `flow`.
+  // From the candidate's gradient `flow`, [dh | dc], to the row of gradients and what goes straight to (h, c): `flow` anew.
   template <class Inputs>
-  static inline void backward(const Real* state, const Real* after, const Inputs& gx, int64_t hp,
-                              const Tail<Real>& tail, const Real* d, Real* flow, Real* gradients) {
+  static SKIPW_INLINE void backward(const Real* state, const Real* after, const Inputs& gx, int64_t hp,
+                                    const Tail<Real>& tail, Real* flow, Real* gradients) {
     const Real* gh = state + 2 * hp;
     const Vec<Real> one = broadcast<Real>(1), zero = broadcast<Real>(0);
     for (int64_t at = 0; at < hp; at += kLanes<Real>) {
       const bool last = at + kLanes<Real> == hp;
       const Vec<Real> before = load<Real>(state + hp + at);
-      const Vec<Real> i = sigmoid<Real>(gx(0, at) + load<Real>(gh + at));
-      const Vec<Real> f = sigmoid<Real>(gx(1, at) + load<Real>(gh + hp + at));
-      const Vec<Real> g = hyperbolic_tangent<Real>(gx(2, at) + load<Real>(gh + 2 * hp + at));
-      const Vec<Real> o = sigmoid<Real>(gx(3, at) + load<Real>(gh + 3 * hp + at));
+      const Vec<Real> i = sigmoid<Real>(gx.added(0, at, load<Real>(gh + at)));
+      const Vec<Real> f = sigmoid<Real>(gx.added(1, at, load<Real>(gh + hp + at)));
+      const Vec<Real> g = hyperbolic_tangent<Real>(gx.added(2, at, load<Real>(gh + 2 * hp + at)));
+      const Vec<Real> o = sigmoid<Real>(gx.added(3, at, load<Real>(gh + 3 * hp + at)));
       const Vec<Real> squashed = hyperbolic_tangent<Real>(load<Real>(after + hp + at));
-      const Vec<Real> dh = load<Real>(d + at);
-      const Vec<Real> dc = load<Real>(d + hp + at) + dh * o * (one - squashed * squashed);
+      const Vec<Real> dh = load<Real>(flow + at);
+      const Vec<Real> dc = load<Real>(flow + hp + at) + dh * o * (one - squashed * squashed);
       put(gradients + at, dc * g * i * (one - i), tail, last);
       put(gradients + hp + at, dc * before * f * (one - f), tail, last);
       put(gradients + 2 * hp + at, dc * i * (one - g * g), tail, last);
@@ -56,11 +58,6 @@ struct Lstm {
       store<Real>(flow + at, zero);
       put(flow + hp + at, dc * f, tail, last);
     }
-  }
-
- private:
-  static SKIPW_INLINE void put(Real* to, Vec<Real> v, const Tail<Real>& tail, bool last) {
-    store<Real>(to, last ? tail(v) : v);
   }
 };
 

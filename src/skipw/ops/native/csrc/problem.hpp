@@ -4,8 +4,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "product.hpp"
-#include "sinks.hpp"
+#include "packed.hpp"
 #include "skipw_engine.h"
 
 namespace skipw {
@@ -19,12 +18,13 @@ enum class InputMode {
   kTable    // repeated input rows, each projected once before the loop
 };
 
-template <class Cell>
+template <class Real>
 struct Shape {
-  using Real = typename Cell::Real;
+  const CellKernels<Real>* cell;
   int64_t batch, steps, input_size, hidden, layers, window;
+  int64_t parts;   // of a layer's state
   int64_t hp;      // hidden, padded to whole vectors
-  int64_t gates;   // all gates of a layer: kGates * hp
+  int64_t gates;   // values of all gates of a layer
   int64_t dp, lp;  // input_size and window, padded
   int64_t record;  // values that one processed input leaves behind
   int64_t flow;    // values of one row's running gradient
@@ -32,14 +32,16 @@ struct Shape {
   bool windowed, accumulating, training;
 
   Shape(const skipw_call& call, InputMode mode)
-      : batch(call.batch),
+      : cell(call.cell == SKIPW_GRU ? &kernels<Real>().gru : &kernels<Real>().lstm),
+        batch(call.batch),
         steps(call.steps),
         input_size(call.input_size),
         hidden(call.hidden),
         layers(call.layers),
         window(call.window),
+        parts(cell->parts),
         hp(padded<Real>(call.hidden)),
-        gates(Cell::kGates * padded<Real>(call.hidden)),
+        gates(cell->gates * hp),
         dp(padded<Real>(call.input_size)),
         lp(padded<Real>(std::max<int64_t>(call.window, 1))),
         inputs(mode),
@@ -47,31 +49,28 @@ struct Shape {
         accumulating(call.gate == SKIPW_ACCUMULATE),
         training(call.training != 0) {
     record = at(layers);
-    flow = layers * Cell::kParts * hp;
+    flow = layers * parts * hp;
   }
 
   // Where a layer's [state | gh | gx] starts in a record; gx is there where `keeps_gx`.
   int64_t at(int64_t layer) const {
-    const int64_t first = Cell::kParts * hp + gates + (inputs == InputMode::kRows ? gates : 0);
-    return layer == 0 ? 0 : first + (layer - 1) * (Cell::kParts * hp + 2 * gates);
+    const int64_t first = parts * hp + gates + (inputs == InputMode::kRows ? gates : 0);
+    return layer == 0 ? 0 : first + (layer - 1) * (parts * hp + 2 * gates);
   }
-  int64_t gh_at(int64_t layer) const { return at(layer) + Cell::kParts * hp; }
+  int64_t gh_at(int64_t layer) const { return at(layer) + parts * hp; }
   int64_t gx_at(int64_t layer) const { return gh_at(layer) + gates; }
   // What drives the gate: the last part of the top layer.
-  int64_t view_at() const { return at(layers - 1) + (Cell::kParts - 1) * hp; }
+  int64_t view_at() const { return at(layers - 1) + (parts - 1) * hp; }
   int64_t top_at() const { return at(layers - 1); }
-  int64_t flow_at(int64_t layer) const { return layer * Cell::kParts * hp; }
+  int64_t flow_at(int64_t layer) const { return layer * parts * hp; }
   bool gated() const { return windowed || accumulating; }
 };
 
-template <class Cell>
+template <class Real>
 struct Weights {
-  using Real = typename Cell::Real;
-
   struct Layer {
     const Real *weight_ih, *weight_hh, *bias_ih, *bias_hh;
-    Packed<Real> recurrent, projection;                  // forward
-    Packed<Real> recurrent_back, projection_back;        // backward
+    Packed<Real> recurrent, projection;
     Buffer<Real> recurrent_bias, projection_bias, narrow;
   };
 
@@ -81,25 +80,17 @@ struct Weights {
   Buffer<Real> gate_rows;  // [L][hp] (window), [1][hp] (accumulate)
   Buffer<Real> gate_time;  // [L], the last column
 
-  Weights(const skipw_call& call, const Shape<Cell>& shape) {
+  void fill(const skipw_call& call, const Shape<Real>& shape) {
     layers.resize(static_cast<size_t>(shape.layers));
     for (int64_t l = 0; l < shape.layers; ++l) fill_layer(call, shape, l);
     if (shape.gated()) fill_gate(call, shape);
   }
 
-  // What the backward pass multiplies by; x's gradient asks for layer 0's projection.
-  void fill_backward(const Shape<Cell>& shape, bool with_input_gradient) {
-    const int64_t n = shape.hidden;
-    for (int64_t l = 0; l < shape.layers; ++l) {
-      Layer& layer = layers[static_cast<size_t>(l)];
-      layer.recurrent_back.fill(layer.weight_hh, gate_places(shape, n, true), places(n, 1));
-      if (l == 0 && !with_input_gradient) continue;
-      const int64_t width = l == 0 ? shape.input_size : n;
-      layer.projection_back.fill(layer.weight_ih, gate_places(shape, width, false), places(width, 1));
-    }
+  // The input product of a row that was made before, or that is made on the fly of `x`.
+  InputProduct<Real> inputs(const Shape<Real>& shape, const Real* row, const Real* x) const {
+    return {row, layers[0].narrow.data(), x, shape.input_size, shape.gates};
   }
 
- private:
   // 0, step, 2 step, ...
   static std::vector<int64_t> places(int64_t count, int64_t step) {
     std::vector<int64_t> all(static_cast<size_t>(count));
@@ -109,17 +100,18 @@ struct Weights {
 
   // Where the weight's row of each padded gate unit starts, `width` values a row; in the order of the gradients' recurrent
   // piece if `rolled`. Negative for the units that pad.
-  static std::vector<int64_t> gate_places(const Shape<Cell>& shape, int64_t width, bool rolled) {
+  static std::vector<int64_t> gate_places(const Shape<Real>& shape, int64_t width, bool rolled) {
     std::vector<int64_t> all(static_cast<size_t>(shape.gates), -1);
-    for (int g = 0; g < Cell::kGates; ++g) {
-      const int gate = rolled ? Cell::recurrent_gate(g) : g;
+    for (int g = 0; g < shape.cell->gates; ++g) {
+      const int gate = rolled ? shape.cell->recurrent_gate[g] : g;
       for (int64_t i = 0; i < shape.hidden; ++i)
         all[static_cast<size_t>(g * shape.hp + i)] = (gate * shape.hidden + i) * width;
     }
     return all;
   }
 
-  void fill_layer(const skipw_call& call, const Shape<Cell>& shape, int64_t l) {
+ private:
+  void fill_layer(const skipw_call& call, const Shape<Real>& shape, int64_t l) {
     Layer& layer = layers[static_cast<size_t>(l)];
     layer.weight_ih = static_cast<const Real*>(call.weights[4 * l]);
     layer.weight_hh = static_cast<const Real*>(call.weights[4 * l + 1]);
@@ -127,8 +119,7 @@ struct Weights {
     layer.bias_hh = static_cast<const Real*>(call.weights[4 * l + 3]);
     const int64_t n = shape.hidden, width = l == 0 ? shape.input_size : n;
     layer.recurrent.fill(layer.weight_hh, places(n, 1), gate_places(shape, n, false));
-    spread(layer.recurrent_bias, layer.bias_hh, shape);
-    spread(layer.projection_bias, layer.bias_ih, shape);
+    fill_biases(layer, shape);
     if (l > 0 || shape.inputs != InputMode::kNarrow) {
       layer.projection.fill(layer.weight_ih, places(width, 1), gate_places(shape, width, false));
       return;
@@ -143,15 +134,22 @@ struct Weights {
     }
   }
 
-  static void spread(Buffer<Real>& to, const Real* bias, const Shape<Cell>& shape) {
-    to.resize(shape.gates);
-    to.clear();
-    for (int g = 0; g < Cell::kGates; ++g)
-      std::memcpy(to.data() + g * shape.hp, bias + g * shape.hidden,
-                  static_cast<size_t>(shape.hidden) * sizeof(Real));
+  // Both biases stand with the recurrent product, but for the gate where they must stay apart.
+  static void fill_biases(Layer& layer, const Shape<Real>& shape) {
+    layer.recurrent_bias.resize(shape.gates);
+    layer.recurrent_bias.clear();
+    layer.projection_bias.resize(shape.gates);
+    layer.projection_bias.clear();
+    for (int g = 0; g < shape.cell->gates; ++g)
+      for (int64_t i = 0; i < shape.hidden; ++i) {
+        const Real input = layer.bias_ih[g * shape.hidden + i], recurrent = layer.bias_hh[g * shape.hidden + i];
+        const bool apart = g == shape.cell->separate;
+        layer.recurrent_bias.data()[g * shape.hp + i] = apart ? recurrent : recurrent + input;
+        layer.projection_bias.data()[g * shape.hp + i] = apart ? input : Real(0);
+      }
   }
 
-  void fill_gate(const skipw_call& call, const Shape<Cell>& shape) {
+  void fill_gate(const skipw_call& call, const Shape<Real>& shape) {
     const Real* w = static_cast<const Real*>(call.gate_weight);
     const Real* b = static_cast<const Real*>(call.gate_bias);
     const int64_t n = shape.hidden, slots = shape.windowed ? shape.window : 1;
@@ -171,19 +169,22 @@ struct Weights {
   }
 };
 
-// Calls `body` with gx in the form that is read fastest: the row `gx`, or made of the narrow input `x` if `gx` is NULL.
-template <class Cell, class Body>
-SKIPW_INLINE void with_inputs(const Shape<Cell>& shape, const Weights<Cell>& weights,
-                                                       const typename Cell::Real* gx, const typename Cell::Real* x,
-                                                       Body body) {
-  using Real = typename Cell::Real;
-  const Real* narrow = weights.layers[0].narrow.data();
-  if (gx != nullptr)
-    body(RowInputs<Real>{gx, shape.hp});
-  else if (shape.input_size == 1)
-    body(NarrowInputs<Real, 1>(narrow, shape.hp, shape.gates, x));
-  else
-    body(NarrowInputs<Real, 2>(narrow, shape.hp, shape.gates, x));
-}
+// What the backward pass multiplies by; x's gradient asks for layer 0's projection.
+template <class Real>
+struct BackWeights {
+  std::vector<Packed<Real>> recurrent, projection;
+
+  BackWeights(const Shape<Real>& shape, const Weights<Real>& weights, bool with_input_gradient)
+      : recurrent(static_cast<size_t>(shape.layers)), projection(static_cast<size_t>(shape.layers)) {
+    const int64_t n = shape.hidden;
+    for (size_t l = 0; l < recurrent.size(); ++l) {
+      const auto& layer = weights.layers[l];
+      recurrent[l].fill(layer.weight_hh, weights.gate_places(shape, n, true), weights.places(n, 1));
+      if (l == 0 && !with_input_gradient) continue;
+      const int64_t width = l == 0 ? shape.input_size : n;
+      projection[l].fill(layer.weight_ih, weights.gate_places(shape, width, false), weights.places(width, 1));
+    }
+  }
+};
 
 }  // namespace skipw

@@ -18,18 +18,16 @@ struct Stretch {
   int64_t last_update;  // index of the last processed input
 };
 
-template <class Cell>
+template <class Real>
 class Skipped {
  public:
-  using Real = typename Cell::Real;
-
-  Skipped(const skipw_call& call, const skipw_gradients& gradients, const Shape<Cell>& shape,
-          const Weights<Cell>& weights, const Table<Real>& table, GateGradients<Cell>& gates, const Tail<Real>& tail)
-      : call_(call), gradients_(gradients), shape_(shape), weights_(weights), table_(table), gates_(gates), tail_(tail) {
+  Skipped(const skipw_call& call, const skipw_gradients& gradients, const Shape<Real>& shape,
+          const Weights<Real>& weights, const Table<Real>& table, GateGradients<Real>& gates)
+      : call_(call), gradients_(gradients), shape_(shape), weights_(weights), table_(table), gates_(gates) {
     in_place_ = shape.layers == 1 && shape.inputs != InputMode::kRows;
     if (in_place_ || !shape.gated()) return;
     gx_.resize(kBlock * shape.gates);
-    state_.resize(kBlock * Cell::kParts * shape.hp);
+    state_.resize(kBlock * shape_.parts * shape.hp);
     gathered_.resize(kBlock * shape.input_size);
     items_.reserve(kBlock);
   }
@@ -60,7 +58,7 @@ class Skipped {
     if (gradients_.output == nullptr) return false;
     const Real* from = static_cast<const Real*>(gradients_.output) + (row * shape_.steps + t) * shape_.hidden;
     Real* to = flow + shape_.flow_at(shape_.layers - 1);
-    for (int64_t j = 0; j < shape_.hidden; ++j) to[j] += from[j];
+    kernels<Real>().add_loose(to, from, shape_.hidden);
     return true;
   }
 
@@ -89,7 +87,7 @@ class Skipped {
 
   bool is_finite(int64_t row, int64_t t) const {
     if (shape_.inputs == InputMode::kTable) return table_.finite(table_.index(row * shape_.steps + t));
-    return all_finite(input(row, t), shape_.input_size);
+    return kernels<Real>().all_finite(input(row, t), shape_.input_size);
   }
 
   bool has_candidate(int64_t row, int64_t t) const { return t < call_.lengths[row] && is_finite(row, t); }
@@ -100,7 +98,7 @@ class Skipped {
   bool open(const Stretch<Real>& s, int64_t t) {
     if (!gates_.opens_at(s.row, t)) return false;
     return gates_.open(s.row, t, s.record + shape_.view_at(), s.last_update,
-                       top_flow(s) + (Cell::kParts - 1) * shape_.hp);
+                       top_flow(s) + (shape_.parts - 1) * shape_.hp);
   }
 
   Real probability(Real view) const { return logistic(view + weights_.gate_bias.data()[0]); }
@@ -116,7 +114,7 @@ class Skipped {
 
   // What a candidate that stands in for a non-finite input shows the gate: the state itself.
   Real unchanged_view(const Stretch<Real>& s) const {
-    return shape_.accumulating ? dot(s.record + shape_.view_at(), weights_.gate_rows.data(), shape_.hp) : Real(0);
+    return shape_.accumulating ? kernels<Real>().dot(s.record + shape_.view_at(), weights_.gate_rows.data(), shape_.hp) : Real(0);
   }
 
   void walk_in_place(const Stretch<Real>& s) {
@@ -161,13 +159,11 @@ class Skipped {
 
   // The top layer's <ds, c - s> and, for an accumulating gate, <w, c>; gx as in `with_inputs`.
   void inner_of(const Stretch<Real>& s, const Real* gx, const Real* x, Real& inner, Real& view) const {
-    const Real* flow = top_flow(s);
-    InnerSink<Real, Cell::kParts> sink(flow, shape_.accumulating ? weights_.gate_rows.data() : flow, shape_.hp);
-    with_inputs<Cell>(shape_, weights_, gx, x, [&](const auto& inputs) {
-      Cell::candidate(s.record + shape_.top_at(), inputs, shape_.hp, sink);
-    });
-    inner = sum<Real>(sink.inner);
-    if (shape_.accumulating) view = sum<Real>(sink.view);
+    Real answer[2] = {0, 0};
+    shape_.cell->inner(s.record + shape_.top_at(), weights_.inputs(shape_, gx, x), shape_.hidden, top_flow(s),
+                       shape_.accumulating ? weights_.gate_rows.data() : nullptr, answer);
+    inner = answer[0];
+    view = answer[1];
   }
 
   // Candidates of all items, layer by layer, then the walk over their pieces.
@@ -177,7 +173,7 @@ class Skipped {
     for (int64_t l = 0; l + 1 < shape_.layers && count > 0; ++l) {
       for (int64_t i = 0; i < count; ++i) lower_candidate(l, i);
       const auto& above = weights_.layers[static_cast<size_t>(l + 1)];
-      above.projection.product(count, state_.data(), Cell::kParts * shape_.hp, gx_.data(), shape_.gates, Start::kBias,
+      above.projection.product(count, state_.data(), shape_.parts * shape_.hp, gx_.data(), shape_.gates, Start::kBias,
                                above.projection_bias.data());
     }
     for (const Piece& piece : pieces_) walk_piece(piece);
@@ -201,17 +197,15 @@ class Skipped {
   void lower_candidate(int64_t l, int64_t i) {
     Item& item = items_[static_cast<size_t>(i)];
     const Stretch<Real>& s = *item.stretch;
-    Real* made = state_.data() + i * Cell::kParts * shape_.hp;
-    StoreSink<Real, Cell::kParts> sink{made, shape_.hp, tail_};
+    Real* made = state_.data() + i * shape_.parts * shape_.hp;
     const Real* gx = nullptr;
     if (l > 0 || shape_.inputs == InputMode::kRows)
       gx = gx_.data() + i * shape_.gates;
     else if (shape_.inputs == InputMode::kTable)
       gx = table_.projected(table_.index(s.row * shape_.steps + item.step));
     const Real* state = s.record + shape_.at(l);
-    with_inputs<Cell>(shape_, weights_, gx, input(s.row, item.step),
-                      [&](const auto& inputs) { Cell::candidate(state, inputs, shape_.hp, sink); });
-    item.lower += weighted_difference(s.flow + shape_.flow_at(l), made, state, Cell::kParts * shape_.hp);
+    shape_.cell->candidate(state, weights_.inputs(shape_, gx, input(s.row, item.step)), shape_.hidden, made);
+    item.lower += kernels<Real>().weighted_difference(s.flow + shape_.flow_at(l), made, state, shape_.parts * shape_.hp);
   }
 
   void walk_piece(const Piece& piece) {
@@ -235,11 +229,10 @@ class Skipped {
 
   const skipw_call& call_;
   const skipw_gradients& gradients_;
-  const Shape<Cell>& shape_;
-  const Weights<Cell>& weights_;
+  const Shape<Real>& shape_;
+  const Weights<Real>& weights_;
   const Table<Real>& table_;
-  GateGradients<Cell>& gates_;
-  const Tail<Real>& tail_;
+  GateGradients<Real>& gates_;
   bool in_place_;
   Buffer<Real> gx_, state_, gathered_;
   std::vector<Item> items_;

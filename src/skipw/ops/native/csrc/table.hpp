@@ -39,8 +39,7 @@ class Table {
   }
 
   // The product of all distinct rows, shared out over the threads.
-  template <class Cell>
-  void project(const Shape<Cell>& shape, const Weights<Cell>& weights, int64_t threads) {
+  void project(const Shape<Real>& shape, const Weights<Real>& weights, int64_t threads) {
     stride_ = shape.gates;
     projected_.resize(distinct() * stride_);
     finite_.resize(rows_.size());
@@ -54,7 +53,7 @@ class Table {
           const Real* row = rows_[static_cast<size_t>(start + i)];
           std::memcpy(gathered.data() + i * shape.input_size, row,
                       static_cast<size_t>(shape.input_size) * sizeof(Real));
-          finite_[static_cast<size_t>(start + i)] = all_finite(row, shape.input_size);
+          finite_[static_cast<size_t>(start + i)] = kernels<Real>().all_finite(row, shape.input_size);
         }
         layer.projection.product(count, gathered.data(), shape.input_size, projected_.data() + start * stride_,
                                  stride_, Start::kBias, layer.projection_bias.data());

@@ -44,7 +44,7 @@ constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(Real));
 
 // `n` rounded up to whole vectors.
 template <class Real>
-constexpr int64_t padded(int64_t n) {
+constexpr int64_t whole_vectors(int64_t n) {
   return (n + kLanes<Real> - 1) / kLanes<Real> * kLanes<Real>;
 }
 
@@ -60,9 +60,12 @@ SKIPW_INLINE void store(Real* p, Vec<Real> v) {
 
 template <class Real>
 SKIPW_INLINE Vec<Real> broadcast(Real value) {
-  Vec<Real> v;
-  for (int i = 0; i < kLanes<Real>; ++i) v[i] = value;
-  return v;
+  if constexpr (kLanes<Real> == 2)
+    return Vec<Real>{value, value};
+  else if constexpr (kLanes<Real> == 4)
+    return Vec<Real>{value, value, value, value};
+  else
+    return value - Vec<Real>{};  // on other widths than the ones below
 }
 
 #if SKIPW_VECTOR_BYTES == 64 && defined(__AVX512F__)
@@ -93,6 +96,18 @@ SKIPW_INLINE Real sum(Vec<Real> v) {
     for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
   return lanes[0];
 }
+
+#if defined(__AVX2__)
+template <>
+SKIPW_INLINE float sum<float>(Vec<float> v) {
+  __m256 parts[kVectorBytes / 32];
+  std::memcpy(parts, &v, sizeof(v));
+  const __m256 all = kVectorBytes == 64 ? _mm256_add_ps(parts[0], parts[kVectorBytes / 32 - 1]) : parts[0];
+  __m128 half = _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1));
+  half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+  return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+}
+#endif
 
 // Keeps NaN: a comparison with NaN is false, and then `v` itself is taken.
 template <class Real>
@@ -132,13 +147,14 @@ struct Exponential;
 
 template <>
 struct Exponential<float> {
-  // Products of two of (1 + exp) must stay finite.
-  static constexpr float limit = 43.0f;
+  static constexpr float limit = 43.0f;  // products of two of (1 + exp) stay finite
   static constexpr float log2e = 1.44269504088896341f;
+  static constexpr float ln2 = 0.693147180559945309f;
   static constexpr float ln2_high = 0.693359375f;
   static constexpr float ln2_low = -2.12194440e-4f;
-  static constexpr float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
-  static constexpr int mantissa = 23, bias = 127, degree = 4;
+  // 1.5 * 2^23 + 127: adding it rounds to a whole number k, and leaves the exponent of 2^k in the lowest bits.
+  static constexpr float magic = 12583039.0f;
+  static constexpr int mantissa = 23, degree = 4;
   // Fitted for the least largest relative error of exp: 3.1e-9.
   static constexpr float coefficients[degree + 1] = {4.999999344771e-01f, 1.666652063090e-01f, 4.166838806222e-02f,
                                                      8.368716954763e-03f, 1.381459784791e-03f};
@@ -150,55 +166,70 @@ struct Exponential<double> {
   static constexpr double log2e = 1.44269504088896340736;
   static constexpr double ln2_high = 6.93147180369123816490e-01;
   static constexpr double ln2_low = 1.90821492927058770002e-10;
-  static constexpr double magic = 6755399441055744.0;  // 1.5 * 2^52
-  static constexpr int mantissa = 52, bias = 1023, degree = 11;
+  static constexpr double magic = 6755399441056767.0;  // 1.5 * 2^52 + 1023
+  static constexpr int mantissa = 52, degree = 11;
   // 1 / (i + 2)!
   static constexpr double coefficients[degree + 1] = {
       1.0 / 2,      1.0 / 6,       1.0 / 24,       1.0 / 120,       1.0 / 720,        1.0 / 5040,
       1.0 / 40320,  1.0 / 362880,  1.0 / 3628800,  1.0 / 39916800,  1.0 / 479001600,  1.0 / 6227020800.0};
 };
 
-// exp(v), v clamped to [-limit, limit]; NaN stays NaN.
-template <class Real>
+// exp(s v) for s = -1, 1 or 2; s v is clamped to [-limit, limit]; NaN stays NaN.
+template <class Real, int s>
 SKIPW_INLINE Vec<Real> exponential(Vec<Real> v) {
   using E = Exponential<Real>;
-  v = clamped<Real>(v, -E::limit, E::limit);
+  constexpr Real limit = E::limit / (s < 0 ? -s : s);
+  v = clamped<Real>(v, -limit, limit);
   const Vec<Real> magic = broadcast<Real>(E::magic);
-  const Vec<Real> shifted = v * broadcast<Real>(E::log2e) + magic;
+  const Vec<Real> shifted = v * broadcast<Real>(s * E::log2e) + magic;
   const Vec<Real> whole = shifted - magic;
-  Vec<Real> r = v - whole * broadcast<Real>(E::ln2_high);
-  r = r - whole * broadcast<Real>(E::ln2_low);
-  Vec<Real> p = broadcast<Real>(E::coefficients[E::degree]);
+  Vec<Real> r = v;  // the rest, over s
+#if defined(__FMA__) || defined(__aarch64__)
+  if constexpr (sizeof(Real) == 4)
+    r = r - whole * broadcast<Real>(E::ln2 / s);  // the product is not rounded: one step is enough
+  else
+#endif
+    r = (r - whole * broadcast<Real>(E::ln2_high / s)) - whole * broadcast<Real>(E::ln2_low / s);
+  Real power = s * s;
+  for (int i = 0; i < E::degree; ++i) power *= s;
+  Vec<Real> p = broadcast<Real>(E::coefficients[E::degree] * power);
 #pragma GCC unroll 16
-  for (int i = E::degree - 1; i >= 0; --i) p = p * r + broadcast<Real>(E::coefficients[i]);
-  p = p * r * r + r + broadcast<Real>(1);
-  Bits<Real> exponent = (Bits<Real>)shifted - (Bits<Real>)magic;
-  exponent = (exponent + E::bias) << E::mantissa;
-  return p * (Vec<Real>)exponent;
+  for (int i = E::degree - 1; i >= 0; --i) {
+    power /= s;
+    p = p * r + broadcast<Real>(E::coefficients[i] * power);
+  }
+  p = p * r + broadcast<Real>(s);
+  p = p * r + broadcast<Real>(1);
+  return p * (Vec<Real>)((Bits<Real>)shifted << E::mantissa);
 }
 
 // 1 / (1 + exp(-v))
 template <class Real>
 SKIPW_INLINE Vec<Real> sigmoid(Vec<Real> v) {
-  return reciprocal<Real>(exponential<Real>(-v) + broadcast<Real>(1));
+  return reciprocal<Real>(exponential<Real, -1>(v) + broadcast<Real>(1));
 }
 
 // 1 - 2 / (1 + exp(2 v))
 template <class Real>
 SKIPW_INLINE Vec<Real> hyperbolic_tangent(Vec<Real> v) {
-  const Vec<Real> twice = reciprocal<Real>(exponential<Real>(v + v) + broadcast<Real>(1));
+  const Vec<Real> twice = reciprocal<Real>(exponential<Real, 2>(v) + broadcast<Real>(1));
   return broadcast<Real>(1) - (twice + twice);
 }
 
-// Ones in the first `n % lanes` lanes (all, if that is 0): what the last vector of a row of n keeps.
+// Keeps the lanes of a row's last vector that stand for units, and clears those that pad.
 template <class Real>
 struct Tail {
   Bits<Real> mask;
-  explicit Tail(int64_t n) {
+  SKIPW_INLINE explicit Tail(int64_t n) {
     const int64_t kept = n % kLanes<Real>;
     for (int i = 0; i < kLanes<Real>; ++i) mask[i] = kept == 0 || i < kept ? -1 : 0;
   }
-  Vec<Real> operator()(Vec<Real> v) const { return (Vec<Real>)((Bits<Real>)v & mask); }
+  SKIPW_INLINE Vec<Real> operator()(Vec<Real> v) const { return (Vec<Real>)((Bits<Real>)v & mask); }
 };
+
+template <class Real>
+SKIPW_INLINE void put(Real* to, Vec<Real> v, const Tail<Real>& tail, bool last) {
+  store<Real>(to, last ? tail(v) : v);
+}
 
 }  // namespace skipw

@@ -14,21 +14,19 @@ inline void clear(Buffer<Real>& buffer, int64_t size) {
 }
 
 // One thread's sums for one layer.
-template <class Cell>
+template <class Real>
 class LayerGradients {
  public:
-  using Real = typename Cell::Real;
-
   // `scatter`: sum by distinct input row first (layer 0 with a table).
-  LayerGradients(const Shape<Cell>& shape, const Table<Real>& table, int64_t layer, bool scatter)
+  LayerGradients(const Shape<Real>& shape, const Table<Real>& table, int64_t layer, bool scatter)
       : shape_(shape), table_(table), layer_(layer), scatter_(scatter) {
-    stride_ = Cell::kGradientRows * shape.hp + 16;  // not a power of two: columns are read one by one
+    stride_ = shape.cell->gradient_rows * shape.hp + 16;  // not a power of two: columns are read one by one
     width_ = layer == 0 ? shape.input_size : shape.hidden;
     padded_width_ = layer == 0 ? shape.dp : shape.hp;
     narrow_ = layer == 0 && shape.inputs == InputMode::kNarrow;
     rows_.resize(kPending * stride_);
     before_.resize(kPending * shape.hp);
-    scratch_.resize(kPending * kPanel<Real>);
+    scratch_.resize(kPending * kernels<Real>().panel);
     clear(recurrent_, shape.gates * shape.hp);
     clear(bias_, 2 * shape.gates);
     if (narrow_) {
@@ -71,9 +69,9 @@ class LayerGradients {
 
   void flush() {
     if (used_ == 0) return;
-    const Real* recurrent = rows_.data() + Cell::kRecurrentAt * shape_.hp;
-    const Real* projected = rows_.data() + Cell::kProjectedAt * shape_.hp;
-    outer<Real>(used_, shape_.gates, shape_.hp, recurrent, stride_, before_.data(), shape_.hp, recurrent_.data(),
+    const Real* recurrent = rows_.data() + shape_.cell->recurrent_at * shape_.hp;
+    const Real* projected = rows_.data() + shape_.cell->projected_at * shape_.hp;
+    kernels<Real>().outer(used_, shape_.gates, shape_.hp, recurrent, stride_, before_.data(), shape_.hp, recurrent_.data(),
                 shape_.hp, scratch_.data());
     add_columns(recurrent, bias_.data());
     add_columns(projected, bias_.data() + shape_.gates);
@@ -81,9 +79,9 @@ class LayerGradients {
       for (int64_t d = 0; d < width_; ++d) add_columns(projected, projection_.data() + d * shape_.gates, d);
     } else if (scatter_) {
       for (int64_t i = 0; i < used_; ++i)
-        add(by_token_.data() + tokens_[static_cast<size_t>(i)] * shape_.gates, projected + i * stride_, shape_.gates);
+        kernels<Real>().add(by_token_.data() + tokens_[static_cast<size_t>(i)] * shape_.gates, projected + i * stride_, shape_.gates);
     } else {
-      outer<Real>(used_, shape_.gates, padded_width_, projected, stride_, inputs_.data(), padded_width_,
+      kernels<Real>().outer(used_, shape_.gates, padded_width_, projected, stride_, inputs_.data(), padded_width_,
                   projection_.data(), padded_width_, scratch_.data());
     }
     used_ = 0;
@@ -98,15 +96,16 @@ class LayerGradients {
     Real* weight_hh = static_cast<Real*>(weights[1]);
     Real* bias_ih = static_cast<Real*>(weights[2]);
     Real* bias_hh = static_cast<Real*>(weights[3]);
-    for (int g = 0; g < Cell::kGates; ++g)
+    for (int g = 0; g < shape_.cell->gates; ++g)
       for (int64_t i = 0; i < n; ++i) {
-        const int64_t from = g * shape_.hp + i, to = g * n + i, hh = Cell::recurrent_gate(g) * n + i;
+        const int64_t from = g * shape_.hp + i, to = g * n + i, hh = shape_.cell->recurrent_gate[g] * n + i;
         bias_hh[hh] += bias_.data()[from];
         bias_ih[to] += bias_.data()[shape_.gates + from];
-        for (int64_t j = 0; j < n; ++j) weight_hh[hh * n + j] += recurrent_.data()[from * shape_.hp + j];
-        for (int64_t j = 0; j < width_; ++j)
-          weight_ih[to * width_ + j] +=
-              narrow_ ? projection_.data()[j * shape_.gates + from] : projection_.data()[from * padded_width_ + j];
+        kernels<Real>().add_loose(weight_hh + hh * n, recurrent_.data() + from * shape_.hp, n);
+        if (!narrow_)
+          kernels<Real>().add_loose(weight_ih + to * width_, projection_.data() + from * padded_width_, width_);
+        for (int64_t j = 0; narrow_ && j < width_; ++j)
+          weight_ih[to * width_ + j] += projection_.data()[j * shape_.gates + from];
       }
   }
 
@@ -119,14 +118,8 @@ class LayerGradients {
 
   // sums += the rows collected, each times its d-th input if d >= 0.
   void add_columns(const Real* from, Real* sums, int64_t d = -1) const {
-    for (int64_t at = 0; at < shape_.gates; at += kLanes<Real>) {
-      Vec<Real> all = broadcast<Real>(0);
-      for (int64_t i = 0; i < used_; ++i) {
-        const Vec<Real> v = load<Real>(from + i * stride_ + at);
-        all += d < 0 ? v : v * broadcast<Real>(narrow_inputs_.data()[i * width_ + d]);
-      }
-      store<Real>(sums + at, load<Real>(sums + at) + all);
-    }
+    kernels<Real>().add_rows(used_, shape_.gates, from, stride_, d < 0 ? nullptr : narrow_inputs_.data() + d, width_,
+                             sums);
   }
 
   void multiply_tokens() {
@@ -140,12 +133,12 @@ class LayerGradients {
         else
           std::fill_n(inputs_.data() + i * padded_width_, padded_width_, Real(0));
       }
-      outer<Real>(count, shape_.gates, padded_width_, by_token_.data() + start * shape_.gates, shape_.gates,
+      kernels<Real>().outer(count, shape_.gates, padded_width_, by_token_.data() + start * shape_.gates, shape_.gates,
                   inputs_.data(), padded_width_, projection_.data(), padded_width_, scratch_.data());
     }
   }
 
-  const Shape<Cell>& shape_;
+  const Shape<Real>& shape_;
   const Table<Real>& table_;
   int64_t layer_, stride_, width_, padded_width_, used_ = 0;
   bool scatter_, narrow_;

@@ -1,14 +1,7 @@
 // Matrix products for few rows: packed weights in panels of two vectors, a register tile of rows by two vectors.
-//
-//   product:  C[M x N] (+)= A[M x K] W        W packed once for each call
-//   outer:    C[I x J] += A[P x I]^T B[P x J]  the weight gradients
 #pragma once
 
-#include <algorithm>
-#include <cstdint>
-#include <vector>
-
-#include "memory.hpp"
+#include "kernels.hpp"
 #include "vector.hpp"
 
 namespace skipw {
@@ -22,13 +15,10 @@ constexpr int kTileRows = 6;  // 12 of 16
 template <class Real>
 constexpr int kPanel = 2 * kLanes<Real>;
 
-// What a product starts from.
-enum class Start { kBias, kZero, kAccumulate };
-
 // Rows x (C vectors) of the result. kAcross: A is read down its columns (the rows of the result are A's columns).
 template <class Real, int kRows, int C, bool kAcross>
-SKIPW_INLINE void tile(int64_t depth, const Real* a, int64_t a_stride, const Real* panel,
-                                                Real* c, int64_t c_stride, const Real* bias, Start start) {
+SKIPW_INLINE void tile(int64_t depth, const Real* a, int64_t a_stride, const Real* panel, Real* c, int64_t c_stride,
+                       const Real* bias, Start start) {
   constexpr int n = kLanes<Real>;
   Vec<Real> sums[kRows][C];
   for (int r = 0; r < kRows; ++r)
@@ -78,58 +68,25 @@ inline void column_of_tiles(int64_t rows, int width, int64_t depth, const Real* 
   }
 }
 
-// A [depth x columns] matrix in panels: panel p holds columns [p * kPanel, (p + 1) * kPanel) of every row, together.
 template <class Real>
-class Packed {
- public:
-  Packed() = default;
-
-  // Row k, column j is `from[rows[k] + columns[j]]`, and 0 where either place is negative. Columns are padded to whole
-  // vectors with zeros.
-  void fill(const Real* from, const std::vector<int64_t>& rows, const std::vector<int64_t>& columns) {
-    depth_ = static_cast<int64_t>(rows.size());
-    columns_ = padded<Real>(static_cast<int64_t>(columns.size()));
-    const int64_t panels = (columns_ + kPanel<Real> - 1) / kPanel<Real>;
-    data_.resize(panels * depth_ * kPanel<Real>);
-    std::vector<int64_t> padded_columns(columns);
-    padded_columns.resize(static_cast<size_t>(panels * kPanel<Real>), -1);
-    Real* to = data_.data();
-    for (int64_t p = 0; p < panels; ++p) {
-      const int64_t* places = padded_columns.data() + p * kPanel<Real>;
-      for (const int64_t row : rows)
-        for (int64_t j = 0; j < kPanel<Real>; ++j, ++to)
-          *to = row < 0 || places[j] < 0 ? Real(0) : from[row + places[j]];
-    }
+void product(const Panels<Real>& w, int64_t rows, const Real* a, int64_t a_stride, Real* c, int64_t c_stride,
+             Start start, const Real* bias) {
+  for (int64_t j = 0; j < w.columns; j += kPanel<Real>) {
+    const int width = w.columns - j < kPanel<Real> ? 1 : 2;
+    column_of_tiles<Real, false>(rows, width, w.depth, a, a_stride, w.values + j * w.depth, c + j, c_stride,
+                                 start == Start::kBias ? bias + j : nullptr, start);
   }
+}
 
-  bool empty() const { return columns_ == 0; }
-  int64_t columns() const { return columns_; }
-
-  // C[rows x columns] from A[rows x depth]; bias, of `columns` padded values, with Start::kBias.
-  void product(int64_t rows, const Real* a, int64_t a_stride, Real* c, int64_t c_stride, Start start,
-               const Real* bias = nullptr) const {
-    for (int64_t j = 0; j < columns_; j += kPanel<Real>) {
-      const int width = static_cast<int>(std::min<int64_t>(2, (columns_ - j) / kLanes<Real>));
-      const Real* panel = data_.data() + j * depth_;
-      column_of_tiles<Real, false>(rows, width, depth_, a, a_stride, panel, c + j, c_stride,
-                                   start == Start::kBias ? bias + j : nullptr, start);
-    }
-  }
-
- private:
-  int64_t depth_ = 0, columns_ = 0;
-  Buffer<Real> data_;
-};
-
-// C[I x J] += A[P x I]^T B[P x J]. J is a whole number of vectors. `scratch` holds P * kPanel values.
 template <class Real>
-inline void outer(int64_t rows, int64_t i_size, int64_t j_size, const Real* a, int64_t a_stride, const Real* b,
-                  int64_t b_stride, Real* c, int64_t c_stride, Real* scratch) {
+void outer(int64_t rows, int64_t i_size, int64_t j_size, const Real* a, int64_t a_stride, const Real* b,
+           int64_t b_stride, Real* c, int64_t c_stride, Real* scratch) {
   constexpr int n = kLanes<Real>;
   for (int64_t j = 0; j < j_size; j += kPanel<Real>) {
-    const int width = static_cast<int>(std::min<int64_t>(2, (j_size - j) / n));
+    const int width = j_size - j < kPanel<Real> ? 1 : 2;
     for (int64_t p = 0; p < rows; ++p)
-      for (int v = 0; v < width; ++v) store<Real>(scratch + p * kPanel<Real> + v * n, load<Real>(b + p * b_stride + j + v * n));
+      for (int v = 0; v < width; ++v)
+        store<Real>(scratch + p * kPanel<Real> + v * n, load<Real>(b + p * b_stride + j + v * n));
     column_of_tiles<Real, true>(i_size, width, rows, a, a_stride, scratch, c + j, c_stride, nullptr,
                                 Start::kAccumulate);
   }
