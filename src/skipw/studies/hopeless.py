@@ -9,6 +9,7 @@ from typing import NamedTuple
 __all__ = ["Hopeless", "Moment"]
 
 DEAD_FROM = 0.15  # share of the run
+DEAD_BELOW = 0.999  # inputs a sequence; one may be enough, as on HAR
 NO_LEARNING_FROM = 0.5
 NO_LEARNING_GAIN = 0.02  # least gain over the constant predictor, as a share of its error
 DOMINATED_FROM = 0.3
@@ -68,7 +69,7 @@ class Hopeless:
         return self.reason is not None
 
     def _dead_gates(self, now: Moment) -> str | None:
-        dead = now.fraction >= DEAD_FROM and now.inputs * self.num_steps < 1.0
+        dead = now.fraction >= DEAD_FROM and now.inputs * self.num_steps < DEAD_BELOW
         self._dead = self._dead + 1 if dead else 0
         if self._dead < IN_A_ROW:
             return None
