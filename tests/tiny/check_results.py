@@ -34,6 +34,11 @@ def check(data: Path, dataset: str) -> str:
     bounded = table[(table["model"] == "skipw") & table["budget"].notna()]
     assert (bounded["max_inputs_in_window"] <= bounded["budget"]).all(), "a window exceeds its budget"
 
+    study = json.loads((data / "studies" / dataset / "study.json").read_text(encoding="utf-8"))
+    trials = study["trials"]
+    assert trials["complete"] + trials["stopped"] == trials["wanted"], f"the study of {dataset}: {trials}"
+    assert (data / "studies" / dataset / "study.html").stat().st_size > 0
+
     registry = json.loads((data / "registry" / dataset / "registry.json").read_text(encoding="utf-8"))
     experiments = set(front["experiment"])
     assert {version["experiment"] for version in registry["versions"]} == experiments
