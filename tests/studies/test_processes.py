@@ -61,7 +61,7 @@ class Watched:
         return len(self.study.get_trials(states=FINISHED))
 
     def in_training(self, number: int) -> int | None:
-        """The process that trains a trial, once it left a checkpoint in this session."""
+        """The process that trains a trial, once it left a checkpoint since this began."""
         trials = self.study.get_trials()
         if len(trials) <= number or trials[number].state != TrialState.RUNNING:
             return None

@@ -70,7 +70,7 @@ class Display:
         return len(done)
 
     def seconds_left(self) -> float | None:
-        """From the pace of this session; None before its first trial has finished."""
+        """From the pace since this began; None before its first trial has finished."""
         assert self._known is not None
         here = len(self._known) - self._at_start
         if here == 0:
