@@ -186,7 +186,7 @@ class SearchSettings:
     models: tuple[str, ...] = value(SEARCHED, choices=SEARCHED)
     sampler: str = value("auto", choices=SAMPLERS)  # auto: TPE up to 200 trials, NSGA-II beyond
     warm_start: bool = True  # a trial may start from a finished one of the same shape with a smaller λ
-    from_recipe: bool = True  # the first trial of each model takes the recipe's values
+    from_recipe: bool = True  # the first trials take the recipe's values (SkipRNN's only without ThrRNN)
     stop_early: bool = True  # trials without hope end before their last step
     validations: int = value(10, low=2)  # a trial
     val_limit: int | None = value(2000, low=1)  # sequences that trials are judged on; null = all

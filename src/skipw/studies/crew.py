@@ -9,12 +9,13 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Protocol
 
 from skipw.studies.worker import PATIENCE, WorkerSpec
 
-__all__ = ["Crew", "LocalCrew", "gpus", "here", "reason_of"]
+__all__ = ["Crew", "LocalCrew", "gpus", "here", "reason_of", "start_worker"]
 
 
 class Crew(Protocol):
@@ -56,20 +57,8 @@ class LocalCrew:
             if devices:
                 env["CUDA_VISIBLE_DEVICES"] = devices[self._started % len(devices)]
             output = path.open("wb")
-            process = subprocess.Popen(
-                [sys.executable, "-m", "skipw.studies.worker"],
-                stdin=subprocess.PIPE,  # stays open as long as the launcher lives
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=env,
-                start_new_session=True,  # Ctrl-C reaches the launcher alone, which ends its workers in order
-            )
-            self._running.append((process, path, output))
+            self._running.append((start_worker(self._spec, output, env), path, output))
             self._started += 1
-            assert process.stdin is not None
-            with contextlib.suppress(BrokenPipeError):  # it died at once; ``deaths`` tells
-                process.stdin.write(f"{self._spec.to_json()}\n".encode())
-                process.stdin.flush()
 
     def alive(self) -> int:
         return sum(process.poll() is None for process, _, _ in self._running)
@@ -95,6 +84,29 @@ class LocalCrew:
             limit = time.monotonic() + patience
             while any(process.poll() is None for process in running) and time.monotonic() < limit:
                 time.sleep(0.05)
+
+
+def start_worker(spec: WorkerSpec, output: IO[bytes], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """A worker as a process that ends with this one.
+
+    Args:
+        spec: what it is told, on its standard input, which stays open as long as this process lives.
+        output: where it writes.
+        env: its environment.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "skipw.studies.worker"],
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=env,
+        start_new_session=True,  # Ctrl-C reaches the launcher alone, which ends its workers in order
+    )
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it died at once; its log tells why
+        process.stdin.write(f"{spec.to_json()}\n".encode())
+        process.stdin.flush()
+    return process
 
 
 def here() -> str:

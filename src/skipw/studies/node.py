@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from skipw.studies.crew import gpus, here, reason_of
-from skipw.studies.worker import PATIENCE
+from skipw.studies.crew import gpus, here, reason_of, start_worker
+from skipw.studies.worker import PATIENCE, WorkerSpec
 
 if TYPE_CHECKING:
     from distributed import Event
@@ -54,18 +52,7 @@ def run_worker(order: Mapping[str, Any]) -> str | None:
         logs.mkdir(parents=True, exist_ok=True)
         log = logs / f"{here()}-{next(_numbers)}.log"
         with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "skipw.studies.worker"],
-                stdin=subprocess.PIPE,  # stays open as long as this process lives
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
-            assert process.stdin is not None
-            with suppress(BrokenPipeError):  # it died at once; its log tells why
-                process.stdin.write(f"{json.dumps(spec)}\n".encode())
-                process.stdin.flush()
+            process = start_worker(WorkerSpec(**spec), output, environment)
             told = _wait(process, Event(order["stop"]))
     return reason_of(process.returncode, log) if process.returncode and not told else None
 
