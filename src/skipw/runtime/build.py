@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -17,29 +18,36 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-__all__ = ["BOARD_FILES", "LIBRARY", "SOURCES", "build", "compile_command", "find_compiler", "source_hash"]
+__all__ = ["BOARD_FILES", "BOARD_SOURCES", "LIBRARY", "SOURCES", "build", "find_compiler", "source_hash"]
 
 HOME = Path(__file__).resolve().parent
 SOURCES = HOME / "csrc"
 LIBRARY = HOME / "_stream.abi3.so"
 REBUILD = "python -m skipw.runtime.build"
-BOARD_SOURCES = ("skipw.c", "products.c", "cells.c", "normalise.c")
+KERNELS = ("products.c", "cells.c")
+REST = ("skipw.c", "normalise.c")
+BOARD_SOURCES = (*REST, *KERNELS)
 BOARD_FILES = ("skipw.h", "skipw_internal.h", *BOARD_SOURCES)
-"""What a board needs; module.c is for Python."""
+"""What a board needs."""
+PYTHON_FILES = ("dispatch.h", "dispatch.c", "module.c")
 FLAGS = (
-    *("-std=gnu99", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-psabi"),
+    *("-std=gnu99", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-psabi"),
     *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),  # no -ffast-math: NaN has to stay NaN
-    *("-DSKIPW_CLONES", "-DPy_LIMITED_API=0x030B0000"),
 )
+DISPATCH = ("-DSKIPW_DISPATCH", "-DPy_LIMITED_API=0x030B0000")
+AVX2 = ("-mavx2", "-mfma")
+AVX512 = ("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl")
+VARIANTS = {"plain": (), "avx2": AVX2, "avx512": (*AVX2, *AVX512)}
 LONGEST_S = 300
 
 
 def source_hash(sources: Path = SOURCES) -> str:
     """The SHA-256 of all sources, names and contents, and of the flags."""
-    digest = hashlib.sha256(repr(FLAGS).encode())
-    for name in (*BOARD_FILES, "module.c"):
+    digest = hashlib.sha256(repr((FLAGS, DISPATCH, VARIANTS)).encode())
+    for name in (*BOARD_FILES, *PYTHON_FILES):
         content = (sources / name).read_bytes()
         digest.update(f"\n{name} {len(content)}\n".encode())
         digest.update(content)
@@ -56,12 +64,41 @@ def find_compiler() -> list[str] | None:
     return None
 
 
-def compile_command(compiler: Sequence[str], target: Path, extra: Sequence[str] = ()) -> list[str]:
-    """What makes the extension ``target``; ``extra`` flags override the usual ones."""
-    headers = sysconfig.get_paths()["include"]
-    files = [str(SOURCES / name) for name in (*BOARD_SOURCES, "module.c")]
-    named = f'-DSKIPW_SOURCE_HASH="{source_hash()}"'
-    return [*compiler, *FLAGS, named, *extra, f"-I{headers}", *files, "-lm", "-o", str(target)]
+def _units() -> dict[str, tuple[str, ...]]:
+    """Object files by name, each with its source and its flags; on x86-64 the kernels for three vector units."""
+    variants = VARIANTS if platform.machine().lower() in ("x86_64", "amd64") else {"plain": ()}
+    units = {
+        f"{variant}-{source}.o": (source, f"-DSKIPW_VARIANT={variant}", *flags)
+        for variant, flags in variants.items()
+        for source in KERNELS
+    }
+    rest = {f"{source}.o": (source, *DISPATCH) for source in (*REST, *PYTHON_FILES) if source.endswith(".c")}
+    return units | rest
+
+
+def _compile(compiler: Sequence[str], folder: Path, target: Path, extra: Sequence[str]) -> str | None:
+    """Make ``target``; None, or what the compiler said."""
+    common = [*compiler, *FLAGS, f'-DSKIPW_SOURCE_HASH="{source_hash()}"', *extra]
+    headers = f"-I{sysconfig.get_paths()['include']}"
+    commands = [
+        [*common, *flags, headers, "-c", str(SOURCES / source), "-o", str(folder / name)]
+        for name, (source, *flags) in _units().items()
+    ]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        said = [answer for answer in pool.map(_run, commands) if answer]
+    objects = [str(folder / name) for name in _units()]
+    return said[0] if said else _run([*compiler, "-shared", *extra, *objects, "-lm", "-o", str(target)])
+
+
+def _run(command: Sequence[str]) -> str | None:
+    """None if it worked, else the line that says why not."""
+    done = subprocess.run(
+        command, capture_output=True, check=False, text=True, errors="replace", timeout=LONGEST_S
+    )
+    if not done.returncode:
+        return None
+    lines = done.stderr.splitlines() or [f"{command[0]} ended with status {done.returncode}"]
+    return next((line for line in lines if "error" in line.lower()), lines[0]).strip()
 
 
 def build(target: Path = LIBRARY, *, force: bool = False, extra: Sequence[str] = ()) -> tuple[bool, str]:
@@ -80,14 +117,8 @@ def build(target: Path = LIBRARY, *, force: bool = False, extra: Sequence[str] =
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as scratch:
             made = Path(scratch, target.name)
-            done = subprocess.run(
-                compile_command(compiler, made, extra),
-                capture_output=True, check=False, text=True, errors="replace", timeout=LONGEST_S,
-            )  # fmt: skip
-            if done.returncode:
-                lines = done.stderr.splitlines() or [f"{compiler[0]} ended with status {done.returncode}"]
-                reason = next((line for line in lines if "error" in line.lower()), lines[0])
-                return False, f"C step not built: {reason.strip()}"
+            if (said := _compile(compiler, Path(scratch), made, extra)) is not None:
+                return False, f"C step not built: {said}"
             os.replace(made, target)
         return True, "C step built"
     except (OSError, subprocess.SubprocessError) as error:

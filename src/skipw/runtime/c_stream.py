@@ -1,9 +1,13 @@
-"""A stream served by the C step of ``csrc``, the one that runs on boards too."""
+"""A stream served by the C step of ``csrc``, the one that runs on boards too.
+
+The environment variable SKIPW_STREAM_LIBRARY names another file than the one that comes with the package.
+"""
 
 from __future__ import annotations
 
 import functools
-import logging
+import importlib.util
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -23,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["CModel", "extension", "missing"]
 
 WHOLE_WINDOW = 0xFFFFFFFF
-log = logging.getLogger(__name__)
 
 
 class CModel:
@@ -139,12 +142,16 @@ def missing() -> str | None:
 
 @functools.cache
 def _find() -> ModuleType | str:
+    path = Path(os.environ.get("SKIPW_STREAM_LIBRARY", "").strip() or build.LIBRARY)
+    if not path.is_file():
+        return f"the C step was not built ({path.name} is missing); run `{build.REBUILD}`."
+    spec = importlib.util.spec_from_file_location("skipw.runtime._stream", path)
+    assert spec is not None and spec.loader is not None
     try:
-        from skipw.runtime import _stream  # type: ignore[attr-defined]
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
     except ImportError as error:
-        reason = "was not built" if not Path(build.LIBRARY).is_file() else f"cannot be loaded ({error})"
-        return f"the C step {reason}; run `{build.REBUILD}`."
-    if build.SOURCES.is_dir() and build.source_hash() != _stream.SOURCE_HASH:
+        return f"the C step cannot be loaded ({error}); run `{build.REBUILD} --force`."
+    if build.SOURCES.is_dir() and build.source_hash() != module.SOURCE_HASH:
         return f"the C step is older than its sources; run `{build.REBUILD}` and start Python again."
-    module: ModuleType = _stream
     return module

@@ -1,7 +1,7 @@
 /* GRU and LSTM from their products, and the two functions they are made of. */
-#include "skipw_internal.h"
-
 #include <string.h>
+
+#include "skipw_internal.h"
 
 /* e^x within 1 unit in the last place or so; infinity above 88.73, 0 below -104; NaN stays NaN. */
 SKIPW_INLINE float exponential(float x)
@@ -45,30 +45,33 @@ SKIPW_INLINE float hyperbolic_tangent(float x)
   return size < 0.625f ? near : x < 0 ? -far : far;
 }
 
-SKIPW_HOT void skipw_sigmoid(float *values, uint32_t count)
+/* A state that decays towards 0, as in silence, would end in subnormal numbers, which cost a hundred times as much. */
+SKIPW_INLINE float without_subnormals(float value) { return value < 1e-30f && value > -1e-30f ? 0.0f : value; }
+
+void skipw_sigmoid(float *values, uint32_t count)
 {
   for (uint32_t i = 0; i < count; ++i) values[i] = sigmoid(values[i]);
 }
 
-SKIPW_HOT void skipw_gru(float *restrict h, float *restrict from_input, const float *restrict from_state, uint32_t hidden)
+void skipw_gru(float *restrict h, float *restrict from_input, const float *restrict from_state, uint32_t hidden)
 {
   float *reset = from_input, *update = from_input + hidden, *fresh = from_input + 2 * hidden;
   const float *state_fresh = from_state + 2 * hidden;
   for (uint32_t i = 0; i < 2 * hidden; ++i) from_input[i] = sigmoid(from_input[i] + from_state[i]);
   for (uint32_t i = 0; i < hidden; ++i) {
     const float candidate = hyperbolic_tangent(fresh[i] + reset[i] * state_fresh[i]);
-    h[i] = candidate + update[i] * (h[i] - candidate);
+    h[i] = without_subnormals(candidate + update[i] * (h[i] - candidate));
   }
 }
 
-SKIPW_HOT void skipw_lstm(float *restrict state, float *restrict from_input, const float *restrict from_state, uint32_t hidden)
+void skipw_lstm(float *restrict state, float *restrict from_input, const float *restrict from_state, uint32_t hidden)
 {
   float *h = state, *c = state + hidden;
   const float *in = from_input, *forget = in + hidden, *fresh = in + 2 * hidden, *out = in + 3 * hidden;
   for (uint32_t i = 0; i < 4 * hidden; ++i) from_input[i] += from_state[i];
   for (uint32_t i = 0; i < hidden; ++i) {
     const float memory = sigmoid(forget[i]) * c[i] + sigmoid(in[i]) * hyperbolic_tangent(fresh[i]);
-    c[i] = memory;
-    h[i] = sigmoid(out[i]) * hyperbolic_tangent(memory);
+    c[i] = without_subnormals(memory);
+    h[i] = without_subnormals(sigmoid(out[i]) * hyperbolic_tangent(memory));
   }
 }

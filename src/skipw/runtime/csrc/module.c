@@ -8,6 +8,7 @@
 #include <structmember.h>
 #include <string.h>
 
+#include "dispatch.h"
 #include "skipw.h"
 
 #ifndef SKIPW_SOURCE_HASH
@@ -234,7 +235,7 @@ static PyObject *stream_process(PyObject *object, PyObject *x)
   Stream *self = (Stream *)object;
   if (!skipw_needs_input(&self->stream)) return refuse(object, "process");
   if (self->model->reads_numbers && process_buffer(self, x)) Py_RETURN_NONE;
-  return PyObject_CallMethod(object, "_process_any", "O", x);
+  return PyObject_CallMethod(object, "_process_any", "(O)", x);
 }
 
 static PyObject *stream_process_features(PyObject *object, PyObject *x)
@@ -344,13 +345,26 @@ static PyType_Spec stream_spec = {
 
 /* ---- the module */
 
-static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_stream", "skipw.h for Python.", -1, NULL, NULL, NULL, NULL, NULL};
+static PyObject *choose(PyObject *module, PyObject *wish)
+{
+  (void)module;
+  const char *name = NULL;
+  if (wish != Py_None && !(name = PyUnicode_AsUTF8AndSize(wish, NULL))) return NULL;
+  return PyUnicode_FromString(skipw_choose(name));
+}
+
+static PyMethodDef functions[] = {
+    {"choose", choose, METH_O, "Serve by this variant, or by the best for None; returns the one that serves now."},
+    {NULL, NULL, 0, NULL}};
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_stream", "skipw.h for Python.", -1, functions, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__stream(void)
 {
   PyObject *module = PyModule_Create(&definition);
   PyObject *stream_type = NULL;
   if (!module) return NULL;
+  skipw_choose(NULL);
   model_type = (PyTypeObject *)PyType_FromSpec(&model_spec);
   if (model_type) stream_type = PyType_FromSpec(&stream_spec);
   if (!stream_type || PyModule_AddObjectRef(module, "Model", (PyObject *)model_type) < 0

@@ -4,15 +4,17 @@
 
 #include "skipw.h"
 
-/* Where the build asks for it (-DSKIPW_CLONES), GCC makes each heavy function for several x86-64 vector units and the
- * loader picks. */
-#if defined(SKIPW_CLONES) && defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__)
-#define SKIPW_HOT __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
-#else
-#define SKIPW_HOT
+/* A build for several vector units in one library (module.c) compiles products.c and cells.c once for each, with the
+ * variant's name behind those of their functions, and everything else with -DSKIPW_DISPATCH. */
+#ifdef SKIPW_VARIANT
+#define SKIPW_JOINED(name, variant) name##_##variant
+#define SKIPW_NAMED(name, variant) SKIPW_JOINED(name, variant)
+#define skipw_product SKIPW_NAMED(skipw_product, SKIPW_VARIANT)
+#define skipw_gru SKIPW_NAMED(skipw_gru, SKIPW_VARIANT)
+#define skipw_lstm SKIPW_NAMED(skipw_lstm, SKIPW_VARIANT)
+#define skipw_sigmoid SKIPW_NAMED(skipw_sigmoid, SKIPW_VARIANT)
 #endif
 
-/* So that each of them has its own copy of what it calls. */
 #ifdef __GNUC__
 #define SKIPW_INLINE static inline __attribute__((always_inline))
 #else
@@ -29,6 +31,21 @@ void skipw_lstm(float *restrict state, float *restrict from_input, const float *
 
 /* In place: 1 / (1 + exp(-z)); as in torch exactly 1 from near 17 on, and different where z is far below 0. */
 void skipw_sigmoid(float *values, uint32_t count);
+
+#ifdef SKIPW_DISPATCH
+typedef struct {
+  const char *name;
+  void (*product)(const skipw_matrix *, const float *restrict, const float *restrict, float *restrict);
+  void (*gru)(float *restrict, float *restrict, const float *restrict, uint32_t);
+  void (*lstm)(float *restrict, float *restrict, const float *restrict, uint32_t);
+  void (*sigmoid)(float *, uint32_t);
+} skipw_kernels;
+extern const skipw_kernels *skipw_chosen; /* dispatch.c */
+#define skipw_product skipw_chosen->product
+#define skipw_gru skipw_chosen->gru
+#define skipw_lstm skipw_chosen->lstm
+#define skipw_sigmoid skipw_chosen->sigmoid
+#endif
 
 /* raw [D], overwritten, -> features [D], as skipw.data.normaliser; false if a value before or after is not finite. */
 int skipw_normalise(const skipw_normaliser *normaliser, skipw_wide *raw, float *features, uint32_t size);
