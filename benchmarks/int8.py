@@ -2,8 +2,8 @@
 
 python benchmarks/int8.py [--data data] [--limit 5000] [--out benchmarks/results/int8-DATE.json]
 
-Every model ``<dataset>-skipw`` under data/models is evaluated on its test split at all budgets (threshold 0.5). The int8
-build rounds stored weights only (skipw.runtime.quantisation); tests hold the C program to exactly these numbers.
+Every model ``<dataset>-skipw`` under data/models is evaluated on its test split at all budgets (threshold 0.5). The
+int8 build rounds stored weights only (skipw.runtime.quantisation); tests hold the C program to exactly these numbers.
 """
 
 from __future__ import annotations
