@@ -11,7 +11,7 @@ from skipw.runtime.rated_points import RatedPoint
 
 __all__ = ["ControlLaw"]
 
-MEMORY = 1.0 - 1.0 / 32.0  # of the share that the stream shows, a window
+MEMORY = 1.0 - 1.0 / 128.0  # of the share that the stream shows, a window
 FORGET = 0.1  # of the cost of a processed input, each window after a horizon without one
 
 
@@ -84,7 +84,7 @@ class ControlLaw:
         self._moved += 1
         if self.fall(target):
             return "down"
-        if self._moved < self._dwell or not self.processed.samples:
+        if self._moved < self._dwell or not self.processed.mean:
             return ""
         rung = self._highest(target * self._up / self.processed.caution, self.index)
         if rung == self.index:

@@ -5,8 +5,8 @@ from __future__ import annotations
 __all__ = ["CostEstimate"]
 
 SAMPLES = 7  # in the median: four of them have to agree, so three spikes in a row move nothing
-JUMP = 0.25  # a median this far off is a new speed, not noise
-FOLLOW = 0.25  # of the way to the median, a sample
+JUMP = 0.35  # a median this far off is a new speed, not noise
+FOLLOW = 0.05  # of the way to the median, a sample
 EXCESS = 1 / 256  # of the way to what spikes add to the mean, a sample
 SURE = 64  # samples after which nothing is added for having seen few
 
@@ -14,7 +14,7 @@ SURE = 64  # samples after which nothing is added for having seen few
 class CostEstimate:
     """Expected cost of one input of a kind: a level that the median moves, and what spikes add to it.
 
-    The level jumps to the median of the last seven samples if that is 25 % off, so a new speed is known after
+    The level jumps to the median of the last seven samples if that is 35 % off, so a new speed is known after
     four samples; smaller differences are followed smoothly. A median does not see spikes, the average pays for
     them: ``excess`` is the running mean of sample minus median, each sample against the median of the seven that
     it is the centre of, so a change of speed adds nothing to it.
