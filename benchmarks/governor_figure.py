@@ -28,7 +28,7 @@ def draw(
     count = len(task.sequences)
     third = count // 3
     chosen = {"governor": "governor"} | {
-        name: name.split(": ", 1)[1] + " fixed" for name in runs if name.startswith("fixed")
+        name: name.split(": ", 1)[1] + " fixed" for name in runs if name.startswith("fixed for")
     }
     figure, panels = plt.subplots(
         4, 1, figsize=(9, 9.5), sharex=True, height_ratios=(0.6, 2, 1.4, 1.4), layout="constrained"
@@ -46,7 +46,15 @@ def draw(
     top = max(max(row.latency_ms for row in runs[name]) for name in chosen)
     latency.axhspan(budget_ms, 1.06 * top, color=OVER, zorder=0)
     latency.axhline(budget_ms, color="#a02c14", linewidth=1.2)
-    latency.text(2, budget_ms + 0.015 * top, f"budget {budget_ms:g} ms", color="#a02c14", va="bottom")
+    words = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+    latency.text(
+        0.01 * count,
+        budget_ms + 0.03 * top,
+        f"budget {budget_ms:g} ms",
+        color="#a02c14",
+        bbox=words,
+        zorder=5,
+    )
     latency.set(ylim=(0, 1.06 * top), ylabel="latency of a\nsequence, ms")
     latency.legend(loc="upper right", ncols=1, markerscale=4, fontsize=9, framealpha=1.0)
 

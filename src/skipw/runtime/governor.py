@@ -302,7 +302,9 @@ class Governor:
             return 0
         if not law.processed.mean:  # unknown: one will tell
             return 1
-        return min(inputs, 1 + int((rest - worst) / extra)) if extra > 0.0 else inputs
+        if rest - worst >= inputs * extra:
+            return inputs
+        return min(inputs, 1 + int((rest - worst) / extra))
 
     def _close(self) -> None:
         """A window has ended: what it says of shares and of skipped inputs."""
