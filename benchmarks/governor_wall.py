@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -12,54 +13,65 @@ import numpy as np
 from skipw.runtime.governor import Governor
 from skipw.runtime.rated_points import ladder
 
-ENCODER_MS = 2.0  # of an idle core, calibrated at the start
+ENCODER_MS = 0.5  # of an idle core, calibrated at the start
+RIVAL = """
+import os, time
+os.sched_setaffinity(0, {{{core}}})
+end = time.perf_counter() + {seconds}
+while time.perf_counter() < end:
+    pass
+"""
 SECONDS = 15.0  # each of the three parts
+WARM_UP = 10  # sequences at the fixed point; the budget is 1.25 times their median latency
 
 
 def run_wall(task: Any) -> list[dict[str, Any]]:
-    """Rows for the governor and for the point that fits the undisturbed machine, an alternate sequence each.
+    """What became of the governor and of the point that fits the undisturbed machine, a sequence each in turn.
 
-    All of it is pinned to one core; in the middle part one more process spins there. The two take turns, so that
-    they see the same machine.
+    All of it is pinned to one core; in the middle part a second process spins there.
     """
     core = min(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})
     loops = _calibrate()
     length = max(map(len, task.sequences))
-    top = ladder(task.points)[-1]
-    budget_ms = 1.25 * length * top.inputs_processed * ENCODER_MS
+    top = ladder(task.points)[-1].point
+    own, fixed = task.model.create_stream(), task.model.create_stream(top)
+    warm = [_fixed(task.sequences[number], fixed, loops) for number in range(WARM_UP)]
+    budget_ms = 1.25 * float(np.median(warm))
     governor = Governor(task.points, budget_ms=budget_ms, per="sequence", length=length, hard=True)
-    own, fixed = task.model.create_stream(), task.model.create_stream(top.point)
-    rows = []
+    rows: list[tuple[int, bool, float, float, float]] = []
     begin, rival = time.perf_counter(), None
     while (now := time.perf_counter() - begin) < 3 * SECONDS:
-        part = int(now // SECONDS)
+        part, governed = int(now // SECONDS), len(rows) % 2 == 0
         if part == 1 and rival is None:
-            rival = multiprocessing.get_context("spawn").Process(
-                target=_spin, args=(core, SECONDS), daemon=True
-            )
-            rival.start()
+            rival = subprocess.Popen([sys.executable, "-c", RIVAL.format(core=core, seconds=SECONDS)])
         number = (len(rows) // 2) % len(task.sequences)
         sequence = task.sequences[number]
-        start = time.perf_counter()
-        governed = len(rows) % 2 == 0
-        if governed:
-            governor.reset(own)
-            for x in sequence:
-                governor.advance(own, lambda x=x: _encode(x, loops))
-        else:
-            fixed.reset()
-            for x in sequence:
-                if fixed.needs_input:
-                    fixed.process(_encode(x, loops))
-                else:
-                    fixed.skip()
-        taken = 1e3 * (time.perf_counter() - start)
+        taken = _governed(sequence, own, governor, loops) if governed else _fixed(sequence, fixed, loops)
         stream = own if governed else fixed
         rows.append((part, governed, taken, task.score(stream.output(), number), stream.usage.fraction))
     if rival is not None:
-        rival.join()
+        rival.wait()
     return _summary(rows, budget_ms)
+
+
+def _governed(sequence: Any, stream: Any, governor: Governor, loops: int) -> float:
+    start = time.perf_counter()
+    governor.reset(stream)
+    for x in sequence:
+        governor.advance(stream, lambda x=x: _encode(x, loops))
+    return 1e3 * (time.perf_counter() - start)
+
+
+def _fixed(sequence: Any, stream: Any, loops: int) -> float:
+    start = time.perf_counter()
+    stream.reset()
+    for x in sequence:
+        if stream.needs_input:
+            stream.process(_encode(x, loops))
+        else:
+            stream.skip()
+    return 1e3 * (time.perf_counter() - start)
 
 
 def _summary(rows: list[tuple[int, bool, float, float, float]], budget_ms: float) -> list[dict[str, Any]]:
@@ -104,10 +116,3 @@ def _timed(loops: int) -> float:
     start = time.perf_counter()
     _encode(None, loops)
     return 1e3 * (time.perf_counter() - start)
-
-
-def _spin(core: int, seconds: float) -> None:
-    os.sched_setaffinity(0, {core})
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        pass
