@@ -11,6 +11,7 @@ from skipw.errors import BudgetError
 __all__ = ["Allowance", "SequenceAllowance", "SlidingAllowance", "allowance_of"]
 
 HORIZON = 8  # windows
+REMEMBERED = 64  # sequences, in what windows usually cost
 LONGEST = 4096  # windows: each decision looks at all of them
 
 
@@ -68,32 +69,48 @@ class SlidingAllowance:
 class SequenceAllowance:
     """At most ``budget`` for each sequence.
 
+    Windows of a sequence don't cost the same: what share of its cost usually falls into its first w windows is learnt
+    from the sequences before, so that an expensive beginning is no reason to save.
+
     Args:
         budget: for one sequence.
-        windows: how many it has, the last one perhaps cut off.
+        windows: how many it has, the last one perhaps cut off; memory is proportional to it.
     """
 
-    __slots__ = ("_budget", "_closed", "_spent", "_windows")
+    __slots__ = ("_budget", "_closed", "_seen", "_spent", "_usual", "_windows")
 
     def __init__(self, budget: float, windows: int) -> None:
         self._budget, self._windows = budget, windows
-        self.reset()
+        self._usual = [window / windows for window in range(windows + 1)]
+        self._seen = 0
+        self._closed, self._spent = 0, [0.0]
 
     def target(self) -> float:
-        rate = self._budget / self._windows
-        overdrawn = self._spent - self._closed * rate
-        return rate - max(0.0, overdrawn) / max(1, self._windows - self._closed)
+        rate, spent = self._budget / self._windows, self._spent[-1]
+        still = 1.0 - self._usual[min(self._closed, self._windows)]
+        if spent <= self._budget * (1.0 - still):
+            return rate
+        return rate * max(0.0, self._budget - spent) / (self._budget * still) if still > 0.0 else 0.0
 
     def left(self, floor: float) -> float:
         later = max(0, self._windows - 1 - self._closed)
-        return self._budget - self._spent - later * floor
+        return self._budget - self._spent[-1] - later * floor
 
     def close(self, cost: float) -> None:
-        self._spent += cost
         self._closed += 1
+        total = self._spent[-1] + cost
+        if self._closed <= self._windows:
+            self._spent.append(total)
+        else:
+            self._spent[-1] = total
 
     def reset(self) -> None:
-        self._spent, self._closed = 0.0, 0
+        total = self._spent[-1]
+        if self._closed == self._windows and total > 0.0:
+            self._seen = min(self._seen + 1, REMEMBERED)
+            for window, spent in enumerate(self._spent):
+                self._usual[window] += (spent / total - self._usual[window]) / self._seen
+        self._closed, self._spent = 0, [0.0]
 
 
 def allowance_of(
@@ -123,6 +140,10 @@ def allowance_of(
                 f"got length {length}, horizon {horizon}."
             )
         windows = math.ceil(length / window)
+        if windows > LONGEST:
+            raise BudgetError(
+                f'a sequence has at most {LONGEST} windows here, got {windows}; use per="input".'
+            )
         return SequenceAllowance(budget, windows), budget * window / length, windows
     windows = HORIZON if horizon is None else horizon
     if not 1 <= windows <= LONGEST:
