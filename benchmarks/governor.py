@@ -241,8 +241,8 @@ def main() -> None:
     if args.wall:
         from governor_wall import run_wall
 
-        report["wall"] = run_wall(task)
         report["machine"] = describe_machine()
+        report["wall"] = run_wall(task)
     if args.out is not None:
         args.out.write_text(json.dumps(report, indent=1) + "\n")
     if args.figure is not None:

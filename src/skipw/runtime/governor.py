@@ -25,6 +25,7 @@ __all__ = ["Costs", "Decision", "Governor", "Streaming"]
 log = logging.getLogger(__name__)
 
 UNWINDOWED = 16  # inputs between two decisions where the model has no windows
+SURE = 4  # samples of a processed input, before anything is said about the budget
 LARGEST = 1e12  # a cost beyond this, below 0 or NaN is a fault of the meter
 
 
@@ -252,7 +253,8 @@ class Governor:
         self._opened = True
         self._target = self._allowance.target()
         reason = self._law.choose(self._target) if self.decisions else "start"
-        if self._law.processed.mean and not self._warned and self._law.overloaded(self.rate):
+        known = self._law.processed.samples >= SURE
+        if known and not self._warned and self._law.overloaded(self.rate):
             self._warned = True
             log.warning(
                 "the budget of %.3g %s a window is too small: the cheapest point that reads an input needs "
