@@ -122,6 +122,8 @@ class Governor:
         still counts, and the governor finds its place again by ``stream.usage``. A stream that was not the last
         one begins a new sequence.
         """
+        if self._meter is not None:  # before deciding: that takes time too
+            self._before = self._meter()
         if self._attention or stream is not self._stream:
             self._attend(stream)
         return self
@@ -171,8 +173,6 @@ class Governor:
                 self._limit(self._used + affordable)
                 due = stream.needs_input
         self._due = due
-        if self._meter is not None:
-            self._before = self._meter()
         return self
 
     def __exit__(
