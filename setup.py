@@ -16,7 +16,7 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 NATIVE = Path("src", "skipw", "ops", "native")
-RUNTIME = Path("src", "skipw", "runtime")
+RUNTIME = Path("src", "skipw", "runtime", "c")
 
 
 def load_build(home: Path) -> ModuleType:

@@ -23,9 +23,9 @@ import numpy as np
 from skipw.benchmark.machine import describe_machine
 from skipw.data.prepared import load_split
 from skipw.operating_point import OperatingPoint
-from skipw.runtime.governor import Governor
-from skipw.runtime.rated_points import RatedPoint, ladder, read_points
-from skipw.runtime.simulated_device import SimulatedDevice, steps
+from skipw.runtime.governing.governor import Governor
+from skipw.runtime.governing.rated_points import RatedPoint, ladder, read_points
+from skipw.runtime.governing.simulated_device import SimulatedDevice, steps
 from skipw.runtime.stream import StreamModel
 
 PERIOD_MS = 1000.0

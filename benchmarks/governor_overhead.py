@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 
 from skipw.operating_point import OperatingPoint
-from skipw.runtime.governor import Governor
-from skipw.runtime.rated_points import RatedPoint
+from skipw.runtime.governing.governor import Governor
+from skipw.runtime.governing.rated_points import RatedPoint
 from skipw.runtime.stream import Usage
 
 WINDOW, INPUTS, RUNS = 28, 280, 2000

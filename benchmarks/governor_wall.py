@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from skipw.runtime.governor import Governor
-from skipw.runtime.rated_points import ladder
+from skipw.runtime.governing.governor import Governor
+from skipw.runtime.governing.rated_points import ladder
 
 ENCODER_MS = 0.5  # of an idle core, calibrated at the start
 RIVAL = """

@@ -3,7 +3,7 @@
 python benchmarks/int8.py [--data data] [--limit 5000] [--out benchmarks/results/int8-DATE.json]
 
 Every model ``<dataset>-skipw`` under data/models is evaluated on its test split at all budgets (threshold 0.5). The
-int8 build rounds stored weights only (skipw.runtime.quantisation); tests hold the C program to exactly these numbers.
+int8 build rounds stored weights only (skipw.runtime.c.quantisation); tests hold the C program to exactly these numbers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from skipw.data.prepared import load_split
 from skipw.evaluation.grid import Identity, grid_points, grid_rows
 from skipw.evaluation.subsampling import some_sequences
 from skipw.models.saved import load_model
-from skipw.runtime.quantisation import rounded_weights
+from skipw.runtime.c.quantisation import rounded_weights
 from skipw.runtime.weights import of_module
 
 log = logging.getLogger("int8")

@@ -223,7 +223,7 @@ def test_a_wheel_holds_libraries_and_sources_for_this_machine(tmp_path: Path) ->
     names, tag = wheel(tmp_path, with_source())
     for variant in build.variants_here():
         assert f"skipw/ops/native/lib/skipw_{variant}.so" in names
-    assert "skipw/runtime/_stream.abi3.so" in names and "skipw/runtime/csrc/skipw.h" in names
+    assert "skipw/runtime/c/_stream.abi3.so" in names and "skipw/runtime/c/csrc/skipw.h" in names
     assert f"skipw/ops/native/csrc/{build.ENGINE}" in names
     assert tag.startswith("py3-none-") and not tag.endswith("-any")
 

@@ -18,9 +18,9 @@ from skipw import OperatingPoint, Schedule
 from skipw.data.normaliser import Normaliser
 from skipw.errors import BackendUnavailableError
 from skipw.models.architecture import Architecture
-from skipw.runtime import build
-from skipw.runtime.c_source import write_c
-from skipw.runtime.quantisation import dequantise, quantise, rounded_weights
+from skipw.runtime.c import build
+from skipw.runtime.c.quantisation import dequantise, quantise, rounded_weights
+from skipw.runtime.c.source import write_c
 from skipw.runtime.stream import StreamModel
 from skipw.runtime.weights import Weights, of_module
 

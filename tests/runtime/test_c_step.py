@@ -19,7 +19,8 @@ from skipw import BackendUnavailableError, OperatingPoint, StreamModel
 from skipw.data.normaliser import Normaliser
 from skipw.models.saved import save_model
 from skipw.models.task import Architecture
-from skipw.runtime import build, c_stream
+from skipw.runtime.c import build
+from skipw.runtime.c import stream as c_stream
 from tests.native import sanitized
 
 FRAMES = np.random.default_rng(0).normal(300, 90, size=(90, 36))
@@ -50,7 +51,7 @@ def no_c_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 
 def test_c_serves_where_it_can(folder: Path) -> None:
-    assert c_stream.missing() is None, "build it: python -m skipw.runtime.build"
+    assert c_stream.missing() is None, "build it: python -m skipw.runtime.c.build"
     assert StreamModel.load(folder).engine == "c"
     assert StreamModel.load(folder, engine="numpy").engine == "numpy"
     drawing = skipw.SkipW("gru", 3, 4, window=2, select="random")
@@ -66,7 +67,7 @@ def test_without_it_numpy_serves(folder: Path, no_c_step: None, walk: Any) -> No
     model = StreamModel.load(folder)
     assert model.engine == "numpy"
     assert walk(model.create_stream(OperatingPoint(2, 0.0)), FRAMES[:88]).updates.sum() == 2 * 11
-    with pytest.raises(BackendUnavailableError, match=r"was not built .*python -m skipw\.runtime\.build"):
+    with pytest.raises(BackendUnavailableError, match=r"was not built .*python -m skipw\.runtime\.c\.build"):
         StreamModel.load(folder, engine="c")
 
 
@@ -202,7 +203,7 @@ SCRIPT = """
 import copy, gc, sys
 import numpy as np
 from skipw import OperatingPoint, StreamModel
-from skipw.runtime import c_stream
+from skipw.runtime.c import stream as c_stream
 model = StreamModel.load(sys.argv[1], engine="c")
 frames = np.random.default_rng(0).normal(300, 90, size=(400, 36))
 for variant in ("plain", "avx2", "avx512"):

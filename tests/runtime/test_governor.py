@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 import skipw
 from skipw import BudgetError, DataFormatError, OperatingPoint, StreamModel
-from skipw.runtime.governor import Governor
-from skipw.runtime.rated_points import RatedPoint, read_points
-from skipw.runtime.simulated_device import SimulatedDevice, ramp, steps
+from skipw.runtime.governing.governor import Governor
+from skipw.runtime.governing.rated_points import RatedPoint, read_points
+from skipw.runtime.governing.simulated_device import SimulatedDevice, ramp, steps
 
 WINDOW = 8
 COLUMNS = "experiment,model,window,budget,threshold,split,metric,value,inputs_processed"
@@ -251,7 +251,7 @@ def test_overload_is_said_once_and_recovery_is_noticed(caplog: pytest.LogCapture
     governor = Governor(POINTS, budget_ms=4.5, meter=device.elapsed_ms)
     stream = MODEL.create_stream()
     states = []
-    with caplog.at_level(logging.WARNING, logger="skipw.runtime.governor"):
+    with caplog.at_level(logging.WARNING, logger="skipw.runtime.governing.governor"):
         for t in range(8 * 250):
             device.wait_until(200.0 * t)
             with governor.step(stream):

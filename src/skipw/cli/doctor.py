@@ -59,7 +59,7 @@ def _backends() -> dict[str, str]:
 
 
 def _c_step() -> str:
-    from skipw.runtime.c_stream import missing
+    from skipw.runtime.c.stream import missing
 
     return missing() or "yes"
 

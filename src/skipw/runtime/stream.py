@@ -21,7 +21,8 @@ import numpy as np
 from skipw.errors import BackendUnavailableError, ShapeError
 from skipw.models.architecture import Architecture
 from skipw.operating_point import OperatingPoint
-from skipw.runtime import c_stream, packing
+from skipw.runtime.c import packing
+from skipw.runtime.c import stream as c_stream
 from skipw.runtime.encoding import Encoder, encoder_of
 from skipw.runtime.numpy_stream import NumpyStream
 from skipw.runtime.step import NumpyStep

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from skipw.operating_point import OperatingPoint
-from skipw.runtime import build
-from skipw.runtime.packing import Matrix, Packed, pack, pack_matrix
-from skipw.runtime.quantisation import quantise
+from skipw.runtime.c import build
+from skipw.runtime.c.packing import Matrix, Packed, pack, pack_matrix
+from skipw.runtime.c.quantisation import quantise
 from skipw.runtime.weights import Weights
 
 __all__ = ["memory_bytes", "write_c"]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from skipw.errors import BudgetError
 from skipw.operating_point import OperatingPoint
-from skipw.runtime.cost_estimate import CostEstimate
-from skipw.runtime.rated_points import RatedPoint
+from skipw.runtime.governing.cost_estimate import CostEstimate
+from skipw.runtime.governing.rated_points import RatedPoint
 
 __all__ = ["ControlLaw"]
 

@@ -1,6 +1,6 @@
-"""Compile the C step of csrc/ into the extension module ``skipw.runtime._stream``.
+"""Compile the C step of csrc/ into the extension module ``skipw.runtime.c._stream``.
 
-``python -m skipw.runtime.build`` does it in place; setup.py loads this file by its path when the package is installed,
+``python -m skipw.runtime.c.build`` does it in place; setup.py loads this file by its path at an installation,
 so it needs the standard library alone. The module uses Python's stable ABI: one file serves 3.11 and later. It
 carries the hash of what it was made of; where the hash is the right one nothing is compiled.
 """
@@ -26,7 +26,7 @@ __all__ = ["BOARD_FILES", "BOARD_SOURCES", "LIBRARY", "SOURCES", "build", "find_
 HOME = Path(__file__).resolve().parent
 SOURCES = HOME / "csrc"
 LIBRARY = HOME / "_stream.abi3.so"
-REBUILD = "python -m skipw.runtime.build"
+REBUILD = "python -m skipw.runtime.c.build"
 KERNELS = ("products.c", "cells.c")
 REST = ("skipw.c", "normalise.c")
 BOARD_SOURCES = (*REST, *KERNELS)

@@ -1,6 +1,6 @@
-/* The library for Python: types Model and Stream of skipw.runtime._stream, on the stable ABI of 3.11 and later.
+/* The library for Python: types Model and Stream of skipw.runtime.c._stream, on the stable ABI of 3.11 and later.
  *
- * A subclass in Python adds what needs no speed (skipw.runtime.c_stream): it holds `_refuse(verb)`, which raises the
+ * A subclass in Python adds what needs no speed (skipw.runtime.c.stream): it holds `_refuse(verb)`, which raises the
  * error for a wrong verb, and `_process_any(x)`, which reads whatever is no contiguous Float[D] of finite numbers.
  */
 #define PY_SSIZE_T_CLEAN
@@ -69,7 +69,7 @@ static skipw_matrix matrix(Carver *c, PyObject *arrays, Py_ssize_t index, uint32
   return result;
 }
 
-/* Every array in its place; the order is that of skipw.runtime.packing. */
+/* Every array in its place; the order is that of skipw.runtime.c.packing. */
 static int carve(Model *self, Carver *c, PyObject *arrays, uint32_t head_hidden, uint32_t outputs)
 {
   skipw_model *m = &self->model;
@@ -157,10 +157,10 @@ static void model_dealloc(PyObject *self) { destroy(self, ((Model *)self)->block
 static PyType_Slot model_slots[] = {
     {Py_tp_new, model_new},
     {Py_tp_dealloc, model_dealloc},
-    {Py_tp_doc, "Model(sizes, time_scale, normaliser, arrays, reads_numbers): constants, copied; see skipw.runtime.packing."},
+    {Py_tp_doc, "Model(sizes, time_scale, normaliser, arrays, reads_numbers): constants, copied; see skipw.runtime.c.packing."},
     {0, NULL}};
 static PyType_Spec model_spec = {
-    "skipw.runtime._stream.Model", sizeof(Model), 0, Py_TPFLAGS_DEFAULT, model_slots};
+    "skipw.runtime.c._stream.Model", sizeof(Model), 0, Py_TPFLAGS_DEFAULT, model_slots};
 static PyTypeObject *model_type;
 
 /* ---- Stream */
@@ -338,10 +338,10 @@ static PyType_Slot stream_slots[] = {
     {Py_tp_dealloc, stream_dealloc},
     {Py_tp_members, stream_members},
     {Py_tp_methods, stream_methods},
-    {Py_tp_doc, "Stream(model): one sequence; skipw.runtime.c_stream makes the public class of it."},
+    {Py_tp_doc, "Stream(model): one sequence; skipw.runtime.c.stream makes the public class of it."},
     {0, NULL}};
 static PyType_Spec stream_spec = {
-    "skipw.runtime._stream.Stream", sizeof(Stream), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, stream_slots};
+    "skipw.runtime.c._stream.Stream", sizeof(Stream), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, stream_slots};
 
 /* ---- the module */
 

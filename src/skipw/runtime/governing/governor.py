@@ -14,11 +14,11 @@ from typing import Any
 
 from skipw.errors import BudgetError
 from skipw.operating_point import OperatingPoint
-from skipw.runtime.allowance import allowance_of
-from skipw.runtime.control_law import ControlLaw
-from skipw.runtime.decision import Costs, Decision, Streaming
-from skipw.runtime.governor_settings import budget_of, check_costs, check_settings
-from skipw.runtime.rated_points import RatedPoint, ladder
+from skipw.runtime.governing.allowance import allowance_of
+from skipw.runtime.governing.control_law import ControlLaw
+from skipw.runtime.governing.decision import Costs, Decision, Streaming
+from skipw.runtime.governing.rated_points import RatedPoint, ladder
+from skipw.runtime.governing.settings import budget_of, check_costs, check_settings
 
 __all__ = ["Costs", "Decision", "Governor", "Streaming"]
 

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from skipw.operating_point import OperatingPoint
-from skipw.runtime import build
+from skipw.runtime.c import build
+from skipw.runtime.c.packing import Matrix, pack, pack_matrix
 from skipw.runtime.encoding import Encoder
-from skipw.runtime.packing import Matrix, pack, pack_matrix
 from skipw.runtime.verbs import Stream, Usage, checked_point, refuse
 from skipw.runtime.weights import Weights
 
@@ -33,7 +33,7 @@ class CModel:
     """A model's constants in the extension; immutable, shared by its streams.
 
     Args:
-        weights: of a model for which :func:`skipw.runtime.packing.why_not` has no objection.
+        weights: of a model for which :func:`skipw.runtime.c.packing.why_not` has no objection.
         encode: for inputs that are no contiguous Float[D]: lists, tensors, words.
     """
 
@@ -145,7 +145,7 @@ def _find() -> ModuleType | str:
     path = Path(os.environ.get("SKIPW_STREAM_LIBRARY", "").strip() or build.LIBRARY)
     if not path.is_file():
         return f"the C step was not built ({path.name} is missing); run `{build.REBUILD}`."
-    spec = importlib.util.spec_from_file_location("skipw.runtime._stream", path)
+    spec = importlib.util.spec_from_file_location("skipw.runtime.c._stream", path)
     assert spec is not None and spec.loader is not None
     try:
         module = importlib.util.module_from_spec(spec)
