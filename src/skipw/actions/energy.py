@@ -94,7 +94,7 @@ class EstimateMeter:
             # One sample, at the end: samples of its thread overlap in a busy process and count time twice.
             measure_power_secs=LONGER_THAN_ANY_RUN,
             gpu_ids=[],
-            save_to_file=False,
+            output_methods=[],  # no file
             allow_multiple_runs=True,
             log_level="critical",
         )

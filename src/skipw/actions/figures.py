@@ -24,7 +24,7 @@ SHARES = (
 def draw_latency(path: Path, records: Sequence[SequenceRecord], *, subtitle: str) -> None:
     """Boxplots of the latency of a sequence at each [K, thr], a panel a pose network; beside each the inputs processed.
 
-    Boxes are quartiles, whiskers the 5th and 95th of a hundred, beyond them nothing is drawn.
+    Boxes are quartiles, whiskers reach from 5 to 95 % of the sequences, the number is the median.
     """
     figure, panels, variants = _panels(records, "Latency of a HAR sequence of 32 frames", subtitle, 5.0)
     for axes, variant in zip(panels, variants, strict=True):
@@ -33,13 +33,16 @@ def draw_latency(path: Path, records: Sequence[SequenceRecord], *, subtitle: str
         drawn = axes.boxplot(
             [[r.latency_ms for r in own if (r.budget, r.threshold) == point] for point in points],
             orientation="horizontal", widths=0.6, whis=(5, 95), showfliers=False, patch_artist=True,
-            medianprops={"color": "black"},
+            medianprops={"color": "black"}, boxprops={"linewidth": 0.8},
         )  # fmt: skip
         for box, point in zip(drawn["boxes"], points, strict=True):
             box.set(facecolor="#56B4E9" if point[1] else "#0072B2", alpha=0.75)
+        for place, (line, cap) in enumerate(zip(drawn["medians"], drawn["caps"][1::2], strict=True), start=1):
+            median, end = line.get_xdata()[0], cap.get_xdata()[0]
+            axes.text(end, place, f"  {median:.0f}", va="center", fontsize=8)
         _name_points(axes, own, points)
         axes.set_xlabel("Latency of a sequence (ms)")
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, 1.1 * axes.get_xlim()[1])
         axes.set_title(f"pose network: BlazePose {variant}", fontsize=10, loc="left")
     save_figure(figure, path)
 
@@ -100,7 +103,7 @@ def draw_power(
         axes.set_xlim(0, 1.08 * most)
         axes.set_xlabel(f"{what} (mW)")
         axes.set_title(f"pose network: BlazePose {variant}", fontsize=10, loc="left")
-        axes.legend(frameon=False, fontsize=8.5, loc="lower right", bbox_to_anchor=(0.97, 0.02))
+        axes.legend(frameon=False, fontsize=8.5, loc="lower right", bbox_to_anchor=(0.91, 0.02))
     figure.supxlabel(source, fontsize=8.5, color="#444444", x=0.01, ha="left")
     save_figure(figure, path)
 

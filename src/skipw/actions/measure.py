@@ -163,6 +163,7 @@ def measure_power(
     *,
     fps: float = 22.0,
     rounds: int = 3,
+    idle_seconds: float = 3.0,
     seed: int = 0,
     say: Callable[[str], object] = lambda text: None,
 ) -> list[PowerRecord]:
@@ -174,6 +175,7 @@ def measure_power(
         meter: of the energy.
         fps: of the camera.
         rounds: how often each point is measured.
+        idle_seconds: how long nothing runs, each round.
     Returns:
         a record a point, pose network and round; in each round one with nothing running ("idle"), and for each pose
         network one that processes every frame as fast as it can (not ``paced``).
@@ -188,7 +190,7 @@ def measure_power(
         orders.shuffle(runs)
         for variant, point, paced in runs:
             if variant == "idle":
-                idle = meter.energy_of(lambda: time.sleep(3.0))
+                idle = meter.energy_of(partial(time.sleep, idle_seconds))
                 records.append(
                     PowerRecord(
                         "idle", 0, 0.0, True, 0, 0, idle.seconds, idle.cpu_seconds, idle.power_mw, 0.0

@@ -12,7 +12,7 @@ from skipw.actions.region import Image
 __all__ = ["PoseModel", "margin"]
 
 MARGIN = 1.25  # BlazePose's own, around a person of the frame before
-WIDER = 0.01  # of the margin, for each frame that was skipped since
+WIDER = 0.005  # of the margin, for each frame that was skipped since; more blurs the joints (docs/actions.md)
 WIDEST = 1.5
 MAX_AGE = 44  # frames (2 s at 22 Hz) after which a person is sought anew
 
