@@ -43,7 +43,7 @@ class Frames(Protocol):
 class Video:
     """A video file, or a webcam, through OpenCV."""
 
-    def __init__(self, source: str | int) -> None:
+    def __init__(self, source: str | int, fps: float | None = None) -> None:
         self._cv2: Any = import_extra("cv2")
         self._name = f"webcam {source}" if isinstance(source, int) else source
         if isinstance(source, str) and not Path(source).is_file():
@@ -54,6 +54,8 @@ class Video:
                 "is it plugged in and free?" if isinstance(source, int) else "OpenCV knows no such format"
             )
             raise DataFormatError(f"{self._name} cannot be opened; {remedy}")
+        said = float(self._capture.get(self._cv2.CAP_PROP_FPS))
+        self.fps = fps or (said if np.isfinite(said) and said > 0 else None)
         self._index = -1
 
     def _open(self, source: str | int) -> Any:
@@ -63,11 +65,6 @@ class Video:
             if capture.isOpened():
                 return capture
         return self._cv2.VideoCapture(source)
-
-    @property
-    def fps(self) -> float | None:
-        fps = float(self._capture.get(self._cv2.CAP_PROP_FPS))
-        return fps if np.isfinite(fps) and fps > 0 else None
 
     def advance(self) -> bool:
         self._index += 1
@@ -94,11 +91,7 @@ class ImageFolder:
         )
         if not self._paths:
             raise DataFormatError(f"{folder} holds no images ({', '.join(SUFFIXES)})")
-        self._index, self._fps = -1, fps
-
-    @property
-    def fps(self) -> float | None:
-        return self._fps
+        self.fps, self._index = fps, -1
 
     def advance(self) -> bool:
         self._index += 1
@@ -127,12 +120,9 @@ class Thinned:
             raise ParamsError(
                 f"frames a second must be above 0 and at most the source's {frames.fps:g}; got {fps:g}"
             )
-        self._frames, self._fps, self._ratio = frames, fps, fps / frames.fps
+        self.fps: float | None = fps
+        self._frames, self._ratio = frames, fps / frames.fps
         self._seen, self._kept = 0, 0
-
-    @property
-    def fps(self) -> float | None:
-        return self._fps
 
     def advance(self) -> bool:
         while self._frames.advance():
@@ -185,7 +175,7 @@ def open_frames(source: str, *, source_fps: float | None = None, fps: float | No
 
     Args:
         source: a video file, a folder of images, or ``webcam:NUMBER``.
-        source_fps: frames a second of a folder of images.
+        source_fps: frames a second of a source that does not say, or says it wrong.
         fps: frames a second that are wanted; more are passed over. None: all.
     Raises:
         DataFormatError: if there is no such source or it cannot be opened.
@@ -195,11 +185,11 @@ def open_frames(source: str, *, source_fps: float | None = None, fps: float | No
     webcam = WEBCAM.fullmatch(source)
     frames: Frames
     if webcam is not None:
-        frames = Video(int(webcam[1]))
+        frames = Video(int(webcam[1]), source_fps)
     elif Path(source).is_dir():
         frames = ImageFolder(Path(source), source_fps)
     else:
-        frames = Video(source)
+        frames = Video(source, source_fps)
     return frames if fps is None else Thinned(frames, fps)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ import typer
 from skipw.cli.app import app
 
 if TYPE_CHECKING:
+    from skipw.actions.service import FrameResult
     from skipw.runtime.stream import StreamModel
 
 
@@ -29,7 +31,9 @@ def har(
     fps: Annotated[
         float | None, typer.Option(help="Frames a second that the model knows; more are passed over.")
     ] = None,
-    source_fps: Annotated[float | None, typer.Option(help="Frames a second of a folder of images.")] = None,
+    source_fps: Annotated[
+        float | None, typer.Option(help="Frames a second of a source that does not say (a folder).")
+    ] = None,
     sequence: Annotated[int, typer.Option(help="Frames after which a new sequence begins.")] = 32,
     out: Annotated[Path | None, typer.Option(help="Write JSON lines here too.")] = None,
 ) -> None:
@@ -52,21 +56,19 @@ def har(
         finder = PoseModel(obtain_pose_files(pose, pose_files))
         service = ActionService(trained, finder, _point(trained, budget, threshold), num_steps=sequence)
         write = _writer(out, stack)
-        live, say = _display(stack)
         _warn(trained)
-        results = reports(
-            _shown(service.run(frames), live), window=trained.window, num_steps=sequence,
-            classes=trained.description.get("classes") or (),
-        )  # fmt: skip
+        classes = trained.description.get("classes") or ()
         started = time.monotonic()
-        try:
-            for report in results:
-                say(report.line())
-                write(report.to_json())
-        except KeyboardInterrupt:
-            say("stopped")
+        with _display() as (live, say):
+            results = _shown(service.run(frames), live)
+            try:
+                for report in reports(results, window=trained.window, num_steps=sequence, classes=classes):
+                    say(report.line())
+                    write(report.to_json())
+            except KeyboardInterrupt:
+                say("stopped")
         seconds = time.monotonic() - started
-        say(summary(service.totals, trained.window, seconds))
+        typer.echo(summary(service.totals, trained.window, seconds))
         counts = {"pose_calls": finder.calls, "pose_detections": finder.detections}
         write({"kind": "summary", "seconds": seconds, **vars(service.totals), **counts})
 
@@ -102,27 +104,27 @@ def _writer(out: Path | None, stack: ExitStack) -> Any:
     return write
 
 
-def _display(stack: ExitStack) -> tuple[Any, Any]:
+@contextmanager
+def _display() -> Iterator[tuple[Any, Any]]:
     """(live, say): a line that changes with each frame where there is a terminal, and lines that stay."""
     from rich.console import Console
 
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
-        return None, typer.echo
-    status = stack.enter_context(console.status("waiting for frames ..."))
+        yield None, typer.echo
+        return
 
     def say(text: str) -> None:
         console.print(text, soft_wrap=True)
 
-    return status.update, say
+    with console.status("waiting for frames ...") as status:
+        yield status.update, say
 
 
-def _shown(results: Any, live: Any) -> Any:
+def _shown(results: Iterator[FrameResult], live: Any) -> Iterator[FrameResult]:
     """The same results, each told to the live line as it passes."""
     for result in results:
         if live is not None:
             what = "processed" if result.processed else "skipped"
-            live(
-                f"frame {result.frame}: {what}, likeliest class {result.action + 1} ({result.scores.max():.0%})"
-            )
+            live(f"frame {result.frame}: {what}; class {result.action + 1} ({result.scores.max():.0%})")
         yield result
