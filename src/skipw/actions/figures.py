@@ -24,7 +24,8 @@ SHARES = (
 def draw_latency(path: Path, records: Sequence[SequenceRecord], *, subtitle: str) -> None:
     """Boxplots of the latency of a sequence at each [K, thr], a panel a pose network; beside each the inputs processed.
 
-    Boxes are quartiles, whiskers reach from 5 to 95 % of the sequences, the number is the median.
+    Boxes are quartiles, whiskers reach from 5 to 95 % of the sequences, the number is the median;
+    a mark is the median of the processor time, what the latency is where no other program runs.
     """
     figure, panels, variants = _panels(records, "Latency of a HAR sequence of 32 frames", subtitle, 5.0)
     for axes, variant in zip(panels, variants, strict=True):
@@ -40,6 +41,12 @@ def draw_latency(path: Path, records: Sequence[SequenceRecord], *, subtitle: str
         for place, (line, cap) in enumerate(zip(drawn["medians"], drawn["caps"][1::2], strict=True), start=1):
             median, end = line.get_xdata()[0], cap.get_xdata()[0]
             axes.text(end, place, f"  {median:.0f}", va="center", fontsize=8)
+        cpu = [statistics.median(r.cpu_ms for r in own if (r.budget, r.threshold) == p) for p in points]
+        places = range(1, len(points) + 1)
+        axes.plot(
+            cpu, places, "D", color="#D55E00", markersize=4.5, zorder=4, label="processor time (median)"
+        )
+        axes.legend(frameon=False, fontsize=8.5, loc="lower right")
         _name_points(axes, own, points)
         axes.set_xlabel("Latency of a sequence (ms)")
         axes.set_xlim(0, 1.1 * axes.get_xlim()[1])
