@@ -17,6 +17,7 @@ import logging
 import os
 import statistics
 import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -102,35 +103,60 @@ def draw(results: dict[str, Any], folder: Path) -> None:
     )
 
 
-def table(results: dict[str, Any]) -> str:
-    """Medians at each operating point."""
+def latency_table(results: dict[str, Any]) -> str:
+    """Medians of a sequence at each operating point, in ms; of single frames too."""
     lines = [
-        "| pose network | [K, thr] | inputs processed | latency of a sequence (ms): median, 5 to 95 % | its processor time | pose "
-        "| decoding | SkipW | a skipped frame (µs) | a processed one (ms) | power (mW) | a sequence (mJ) |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    sequences = [SequenceRecord(**record) for record in results["sequences"]]
-    power = [PowerRecord(**record) for record in results["power"]]
-    for key in dict.fromkeys((r.pose, r.budget, r.threshold) for r in sorted(sequences, key=_place)):
-        own = [r for r in sequences if (r.pose, r.budget, r.threshold) == key]
-        watts = [r for r in power if (r.pose, r.budget, r.threshold) == key and r.paced]
-        share = sum(r.processed for r in own) / sum(r.frames for r in own)
+        "| pose network | [K, thr] | inputs processed | latency of a sequence (5 to 95 %), ms | processor time, ms "
+        "| pose | decoding | SkipW | a processed frame, ms | a skipped frame, µs |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    records = [SequenceRecord(**record) for record in results["sequences"]]
+    shares = ("cpu_ms", "pose_ms", "read_ms", "rnn_ms")
+    for key in dict.fromkeys(_key(r) for r in sorted(records, key=_place)):
+        own = [r for r in records if _key(r) == key]
         cuts = statistics.quantiles([r.latency_ms for r in own], n=20, method="inclusive")
-        skipped = [r.skipped_ms for r in own if r.skipped_ms is not None]
         frame = [r.frame_ms for r in own if r.frame_ms is not None]
+        skipped = [r.skipped_ms for r in own if r.skipped_ms is not None]
         cells = [
-            key[0], f"[{key[1]}, {key[2]:g}]", f"{share:.1%}", f"{cuts[9]:.0f} ({cuts[0]:.0f} to {cuts[-1]:.0f})",
-            *(f"{statistics.median(getattr(r, name) for r in own):.1f}" for name in ("cpu_ms", "pose_ms", "read_ms", "rnn_ms")),
-            f"{1e3 * statistics.median(skipped):.0f}" if skipped else "",
+            *_named(key, own),
+            f"{cuts[9]:.0f} ({cuts[0]:.0f} to {cuts[-1]:.0f})",
+            *(f"{statistics.median(getattr(r, name) for r in own):.1f}" for name in shares),
             f"{statistics.median(frame):.1f}" if frame else "",
-            f"{statistics.median(r.power_mw for r in watts):.0f}",
-            f"{statistics.median(r.sequence_mj for r in watts):.0f}",
-        ]  # fmt: skip
+            f"{1e3 * statistics.median(skipped):.0f}" if skipped else "",
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _place(record: SequenceRecord) -> tuple[int, int, float]:
+def power_table(results: dict[str, Any]) -> str:
+    """Medians at the camera's pace; "no pause": every frame, as fast as it goes."""
+    lines = [
+        "| pose network | [K, thr] | inputs processed | power, mW | a sequence, mJ | processor, % of a core |",
+        "|---|---|---|---|---|---|",
+    ]
+    records = [PowerRecord(**record) for record in results["power"] if record["frames"]]
+    for key in dict.fromkeys(
+        (*_key(r), r.paced) for r in sorted(records, key=lambda r: (_place(r), not r.paced))
+    ):
+        own = [r for r in records if (*_key(r), r.paced) == key]
+        name, point, share = _named(key[:3], own)
+        busy = statistics.median(100 * r.cpu_seconds / r.seconds for r in own)
+        cells = [name, point if key[3] else f"{point}, no pause", share]
+        cells += [f"{statistics.median(getattr(r, n) for r in own):.0f}" for n in ("power_mw", "sequence_mj")]
+        lines.append("| " + " | ".join([*cells, f"{busy:.0f}"]) + " |")
+    return "\n".join(lines)
+
+
+def _key(record: SequenceRecord | PowerRecord) -> tuple[str, int, float]:
+    return record.pose, record.budget, record.threshold
+
+
+def _named(key: tuple[str, int, float], own: Sequence[SequenceRecord | PowerRecord]) -> list[str]:
+    share = sum(r.processed for r in own) / sum(r.frames for r in own)
+    return [key[0], f"[{key[1]}, {key[2]:g}]", f"{share:.1%}"]
+
+
+def _place(record: SequenceRecord | PowerRecord) -> tuple[int, int, float]:
     return VARIANTS.index(record.pose), -record.budget, record.threshold
 
 
@@ -157,7 +183,7 @@ def main() -> None:
     else:
         results = json.loads(args.draw.read_text(encoding="utf-8"))
     draw(results, args.images)
-    print(table(results))  # noqa: T201
+    print(latency_table(results), power_table(results), sep="\n\n")  # noqa: T201
 
 
 if __name__ == "__main__":
