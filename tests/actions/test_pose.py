@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +179,13 @@ def test_what_cannot_be_had_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "no.tflite").write_bytes(b"no network")
     with pytest.raises(DataFormatError, match=r"no\.tflite is no \.tflite network"):
         PoseModel(PoseFiles(tmp_path / "no.tflite", tmp_path / "no.tflite"))
+
+
+def test_the_page_lists_the_joints_as_they_are() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "actions.md").read_text(encoding="utf-8")
+    found = {
+        name: tuple(int(number) for number in re.findall(r"\d+", points))
+        for row in re.findall(r"^\| [a-z].*\|$", page, re.M)
+        for name, points in re.findall(r"([a-z]+(?: [a-z]+)?) \| ((?:mean of )?\d+(?: and \d+)?) \|", row)
+    }
+    assert {name: found.get(name) for name in JOINTS} == BLAZEPOSE

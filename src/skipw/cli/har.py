@@ -70,7 +70,11 @@ def har(
         seconds = time.monotonic() - started
         typer.echo(summary(service.totals, trained.window, seconds))
         counts = {"pose_calls": finder.calls, "pose_detections": finder.detections}
-        write({"kind": "summary", "seconds": seconds, **vars(service.totals), **counts})
+        rounded = {
+            name: round(value, 3) if isinstance(value, float) else value
+            for name, value in vars(service.totals).items()
+        }
+        write({"kind": "summary", "seconds": round(seconds, 3), **rounded, **counts})
 
 
 def _point(model: StreamModel, budget: int | None, threshold: float | None) -> Any:
