@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from benchmarks import har_service
+
 from skipw.actions.measure import PowerRecord, SequenceRecord
 
 
