@@ -17,10 +17,15 @@ from skipw.errors import DataUnavailableError
 from skipw.models.saved import save_model
 from skipw.models.task import Architecture
 
-pytest.importorskip("cv2", reason="the extra pose is not installed")
-pytest.importorskip("ai_edge_litert", reason="the extra pose is not installed")
+ABSENT = "the extra pose is not installed"
 
 CLASSES = ["stand", "wave", "jump", "clap", "box", "walk"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _extra() -> None:
+    for module in ("cv2", "ai_edge_litert", "codecarbon"):
+        pytest.importorskip(module, reason=ABSENT)
 
 
 @pytest.fixture(scope="session")

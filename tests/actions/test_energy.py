@@ -50,8 +50,6 @@ def test_without_counters_it_is_an_estimate_and_says_so(tmp_path: Path) -> None:
 
 
 def test_the_estimate_follows_the_processor_time() -> None:
-    pytest.importorskip("codecarbon", reason="the extra pose is not installed")
-
     def work(seconds: float) -> None:
         end = time.process_time() + seconds
         while time.process_time() < end:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -13,6 +12,9 @@ from skipw.actions.film import film, write_video
 from skipw.actions.frames import Frames, ImageFolder, Paced, Thinned, Video, open_frames
 from skipw.actions.region import Image
 from skipw.errors import BackendUnavailableError, DataFormatError, ParamsError
+from tests.actions.conftest import ABSENT
+
+cv2 = pytest.importorskip("cv2", reason=ABSENT)
 
 
 def flat(number: int) -> Image:

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -22,7 +21,10 @@ from skipw.data.archives import sha256_of
 from skipw.data.stick_figure import JOINTS
 from skipw.data.transfer import TransferError
 from skipw.errors import ChecksumError, DataFormatError, DataUnavailableError, ParamsError
+from tests.actions.conftest import ABSENT
 from tests.data.conftest import tar_bytes
+
+cv2 = pytest.importorskip("cv2", reason=ABSENT)
 
 Joints = dict[str, npt.NDArray[np.float64]]
 

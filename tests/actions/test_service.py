@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -23,7 +22,9 @@ from skipw.actions.service import ActionService, FrameResult
 from skipw.data.normaliser import Normaliser
 from skipw.errors import ShapeError
 from skipw.operating_point import OperatingPoint
-from tests.actions.conftest import PlayedPose, small_model
+from tests.actions.conftest import ABSENT, PlayedPose, small_model
+
+cv2 = pytest.importorskip("cv2", reason=ABSENT)
 
 
 class Counted:
