@@ -72,6 +72,7 @@ def test_it_gives_the_batch_result_on_the_same_poses(
             expected = torch.softmax(y.scores[0].double(), -1).numpy()
             np.testing.assert_allclose(own[-1].scores, expected, atol=1e-5)
     assert pose.calls == frames.read_frames == service.totals.processed == sum(r.processed for r in results)
+    assert service.stream.usage.processed == sum(r.processed for r in results if r.sequence == 2)
     assert [r.frame for r in results] == list(range(76)) and results[-1].step == 11
     if point.threshold:  # the threshold was felt, too
         assert 0 < service.totals.processed < 4 * 10
@@ -111,8 +112,10 @@ def test_real_frames_through_the_real_network(
     for number, frame in enumerate(film(picture, 32)):
         cv2.imwrite(str(folder / f"{number}.jpg"), frame[..., ::-1])
     model = skipw.StreamModel.load(model_folder)
-    service = ActionService(model, PoseModel(pose_files), OperatingPoint(8, 0.0))
+    pose = PoseModel(pose_files)
+    service = ActionService(model, pose, OperatingPoint(8, 0.0))
     results = list(service.run(ImageFolder(folder)))
+    assert pose.calls == service.stream.usage.processed == 32
     assert all(result.processed and result.person for result in results) and len(results) == 32
 
     finder, frames, stream = (

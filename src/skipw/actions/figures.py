@@ -48,7 +48,7 @@ def draw_latency(path: Path, records: Sequence[SequenceRecord], *, subtitle: str
         )
         axes.legend(frameon=False, fontsize=8.5, loc="lower right")
         _name_points(axes, own, points)
-        axes.set_xlabel("Latency of a sequence (ms)")
+        axes.set_xlabel("Latency of a sequence (ms); numbers: medians")
         axes.set_xlim(0, 1.1 * axes.get_xlim()[1])
         axes.set_title(f"pose network: BlazePose {variant}", fontsize=10, loc="left")
     save_figure(figure, path)
@@ -107,7 +107,7 @@ def draw_power(
         for place, value in enumerate(power, start=1):
             axes.text(value, place, f" {value:.0f}", va="center", fontsize=8)
         _name_points(axes, own, points)
-        axes.set_xlim(0, 1.08 * most)
+        axes.set_xlim(0, 1.15 * max(most, *power))
         axes.set_xlabel(f"{what} (mW)")
         axes.set_title(f"pose network: BlazePose {variant}", fontsize=10, loc="left")
         axes.legend(frameon=False, fontsize=8.5, loc="lower right", bbox_to_anchor=(0.91, 0.02))
@@ -142,6 +142,6 @@ def _name_points(axes: Axes, records: Sequence[Record], points: Sequence[Point])
     for point in points:
         own = [r for r in records if (r.budget, r.threshold) == point]
         share = sum(r.processed for r in own) / sum(r.frames for r in own)
-        labels.append(f"[{point[0]}, {point[1]:g}]  {share:.0%}")
+        labels.append(f"[{point[0]}, {point[1]:g}]  {share:.1%}")
     axes.set_yticks(range(1, len(points) + 1), labels)
     axes.set_ylabel("[K, thr]  inputs processed")
