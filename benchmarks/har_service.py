@@ -92,7 +92,7 @@ def draw(results: dict[str, Any], folder: Path) -> None:
     model, energy = results["model"], results["energy"]
     about = (
         f"SkipW (λ = {model['cost_per_input']:g}, L = {model['window']}) trained on {model['title']}. "
-        f"A filmed picture, 640 x 480. {results['machine']['cpu']}, one thread."
+        f"A filmed picture, 640 x 480. {results['machine']['cpu']}, networks on one thread."
     )
     count = len({record.clip for record in sequences})
     folder.mkdir(parents=True, exist_ok=True)
