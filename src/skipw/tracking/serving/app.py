@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Service", "create_app"]
 
-log = logging.getLogger(__name__)
 Message = MutableMapping[str, Any]
 PATHS = ("/", "/ping", "/health", "/version", "/ready", "/metrics", "/invocations")
 THREADS = 2  # one runs the model; a request that MLflow gave up on may still hold the other
@@ -73,7 +71,6 @@ def create_app(
             service.deployed = await asyncio.to_thread(load)
         except Exception as error:  # whatever a model's code may raise
             service.problem = error
-            log.error("the model could not be loaded: %s", error)
             if on_failure is not None:
                 on_failure(error)
 

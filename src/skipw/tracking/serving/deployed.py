@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,8 +54,14 @@ def deploy(source: Source, settings: ServeSettings) -> Deployed:
     predictor.observe = _observe
     card = describe(source, predictor, settings)
     _try_out(model, card)
-    reader = Reader(predictor.is_text, predictor.operating_point, settings.max_sequences, settings.max_inputs)
-    return Deployed(scoring_server.init(model), reader, card)
+    width = 1 if predictor.normaliser is None else predictor.normaliser.input_size
+    reader = Reader(
+        predictor.is_text, predictor.operating_point, settings.max_sequences, settings.max_inputs, width
+    )
+    deployed = Deployed(scoring_server.init(model), reader, card)
+    gc.collect()
+    gc.freeze()  # what is here stays; looking through it at every collection would delay answers
+    return deployed
 
 
 def _load(source: Source, settings: ServeSettings) -> tuple[Any, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +24,7 @@ FORMATS = ("dataframe_records", "dataframe_split", "instances", "inputs")
 PARAMS = "params"
 COLUMN = "sequence"
 DEEPEST = 16  # the deepest valid body has 7 levels
-STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+LONGEST_TEXT = 2**17  # characters; the csv module's own limit of a cell, too
 DEPTH_CHANGES = np.zeros(256, dtype=np.int8)
 DEPTH_CHANGES[[ord("["), ord("{")]] = 1
 DEPTH_CHANGES[[ord("]"), ord("}")]] = -1
@@ -40,12 +39,14 @@ class Reader:
         check_params: raises BudgetError or ParamsError for params that the model can't follow.
         max_sequences: in a request.
         max_inputs: in a request, over all sequences.
+        width: numbers an input.
     """
 
     is_text: bool
     check_params: Callable[[Mapping[str, Any]], object]
     max_sequences: int
     max_inputs: int
+    width: int = 1
 
     def json(self, body: bytes) -> bytes:
         """The body to hand to MLflow: the same, or for ``instances`` and ``inputs`` the same as a table.
@@ -55,7 +56,7 @@ class Reader:
         Raises:
             Refusal: 400 or 413, and why.
         """
-        request = _parsed(body)
+        request = _parsed(body, self._most_values())
         if not isinstance(request, dict):
             raise Refusal(
                 400, f"expected a JSON object with one of {_listed(FORMATS)}, got {_kind(request)}."
@@ -105,6 +106,11 @@ class Reader:
             raise Refusal(400, "the table has no row; give at least one.")
         return body
 
+    def _most_values(self) -> int:
+        """Of JSON that is worth parsing; parsing what is far too much would hold up the whole process."""
+        inputs = 0 if self.is_text else self.max_inputs * (self.width + 1)
+        return 100 + 4 * self.max_sequences + inputs
+
     def _check_params(self, params: Any) -> None:
         if params is None:
             return
@@ -124,7 +130,12 @@ class Reader:
             if not isinstance(sequence, str if self.is_text else list):
                 kind = "a text" if self.is_text else "a list of numbers, or of rows of numbers"
                 raise Refusal(400, f"row {row}: a sequence is {kind}, got {_kind(sequence)}.")
-            inputs += 1 if isinstance(sequence, str) else len(sequence)
+            if isinstance(sequence, list):
+                inputs += len(sequence)
+            elif len(sequence) > LONGEST_TEXT:
+                raise Refusal(
+                    413, f"row {row}: a text has at most {LONGEST_TEXT} characters, got {len(sequence)}."
+                )
         if inputs > self.max_inputs:
             raise Refusal(
                 413, f"the request holds {inputs} inputs, at most {self.max_inputs} are taken; send several."
@@ -148,11 +159,15 @@ def _text(body: bytes) -> str:
         ) from error
 
 
-def _parsed(body: bytes) -> Any:
+def _parsed(body: bytes, most_values: int) -> Any:
     """JSON of RFC 8259 and nothing beyond."""
     text = _text(body)
-    if _depth(body) > DEEPEST:
+    signs = _outside_strings(body)
+    if _depth(signs) > DEEPEST:
         raise Refusal(400, f"the JSON is nested deeper than {DEEPEST} levels.", "MALFORMED_REQUEST")
+    values = sum(signs.count(sign) for sign in (b",", b"[", b"{"))
+    if values > most_values:
+        raise Refusal(413, f"the JSON holds {values} values, at most {most_values} are taken; send several.")
     try:
         parsed = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
         if "\\u" in text:
@@ -170,9 +185,17 @@ def _parsed(body: bytes) -> Any:
     return parsed
 
 
-def _depth(body: bytes) -> int:
-    """The deepest nesting; an upper bound if the body is not JSON."""
-    changes = DEPTH_CHANGES[np.frombuffer(STRINGS.sub(b"", body), dtype=np.uint8)]
+def _outside_strings(body: bytes) -> bytes:
+    """JSON without its strings; on arrays, since a body may hold millions of them."""
+    unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    signs = np.frombuffer(unescaped, dtype=np.uint8)
+    inside = np.cumsum(signs == ord('"'), dtype=np.uint8) & 1  # overflow keeps the parity
+    return signs[inside == 0].tobytes()
+
+
+def _depth(signs: bytes) -> int:
+    """The deepest nesting of JSON without its strings."""
+    changes = DEPTH_CHANGES[np.frombuffer(signs, dtype=np.uint8)]
     changes = changes[changes != 0]
     return int(np.cumsum(changes, dtype=np.int32).max()) if changes.size else 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from skipw.tracking.serving.source import Source, find_source
 
 __all__ = ["AddressInUseError", "bind", "options", "serve", "worker_app"]
 
+log = logging.getLogger(__name__)
 PROTOCOL = "skipw.tracking.serving.protocol:Protocol"
 SHUTDOWN_S = 30
 CONNECTIONS = 1000
@@ -74,11 +76,12 @@ def serve(settings: ServeSettings, source: Source, taken: socket.socket) -> None
 def worker_app() -> Starlette:
     """The application of one of several worker processes; if its model fails, all of them end."""
     settings = ServeSettings.from_environment()
-    return create_app(
-        settings,
-        lambda: _deploy(settings, find_source(settings.uri)),
-        lambda _: os.kill(os.getppid(), signal.SIGTERM),
-    )
+
+    def stop(problem: Exception) -> None:
+        log.error("skipw: %s", problem)
+        os.kill(os.getppid(), signal.SIGTERM)
+
+    return create_app(settings, lambda: _deploy(settings, find_source(settings.uri)), stop)
 
 
 def _deploy(settings: ServeSettings, source: Source) -> Any:
