@@ -1,7 +1,8 @@
 """How fast `skipw serve` answers: latency and requests a second at several budgets.
 
 python benchmarks/serving.py models:/skipw-mnist@most-accurate [MODEL_URI ...] --data data
-    [--budgets 1 7 14 28] [--concurrency 1 4] [--requests 200] [--batch 1] [--out benchmarks/results/serving-DATE.json]
+    [--budgets 1 7 14 28] [--concurrency 1 4] [--requests 200] [--batch 1 32]
+    [--out benchmarks/results/serving-DATE.json]
 
 Starts the server on a free port, sends test sequences of the model's data set (data/prepared) over keep-alive
 connections, and takes budgets in turns, so that a busy machine slows all of them alike. Latency is from sending a
@@ -36,28 +37,33 @@ START_S = 120.0
 
 
 def measure(uri: str, data: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row for each concurrency and budget."""
+    """A row for each batch size, concurrency and budget."""
     with served(uri) as port:
         facts = get(port, "/", "application/json")
         dataset = re.split(r"[-@/]", facts["experiment"])[0]
-        bodies = list(itertools.islice(batches(data / "prepared" / dataset, arguments.batch), 64))
         budgets = arguments.budgets or default_budgets(facts)
         rows = []
-        for concurrency in arguments.concurrency:
-            with ThreadPoolExecutor(concurrency) as pool:
-                results: dict[int, Results] = {budget: Results() for budget in budgets}
-                load(pool, port, bodies, budgets[-1], concurrency, 20)  # what is made once is made now
-                for _ in range(ROUNDS):
-                    for budget in budgets:
-                        results[budget] += load(
-                            pool, port, bodies, budget, concurrency, max(1, arguments.requests // ROUNDS)
-                        )
+        for batch, concurrency in itertools.product(arguments.batch, arguments.concurrency):
+            bodies = list(itertools.islice(batches(data / "prepared" / dataset, batch), 64))
             head = {"model": facts["name"], "experiment": facts["experiment"], "concurrency": concurrency}
+            with ThreadPoolExecutor(concurrency) as pool:
+                found = in_turns(pool, port, bodies, budgets, concurrency, arguments.requests)
             rows += [
-                head | {"batch": arguments.batch, "budget": budget} | found.summary()
-                for budget, found in results.items()
+                head | {"batch": batch, "budget": budget} | found[budget].summary() for budget in budgets
             ]
         return rows
+
+
+def in_turns(
+    pool: ThreadPoolExecutor, port: int, bodies: Sequence[Any], budgets: Sequence[int], concurrency: int,
+    requests: int,
+) -> dict[int, Results]:  # fmt: skip
+    """What was measured at each budget."""
+    results = {budget: Results() for budget in budgets}
+    load(pool, port, bodies, budgets[-1], concurrency, 20)  # what is made once is made now
+    for _, budget in itertools.product(range(ROUNDS), budgets):
+        results[budget] += load(pool, port, bodies, budget, concurrency, max(1, requests // ROUNDS))
+    return results
 
 
 class Results:
@@ -205,7 +211,7 @@ def main() -> None:
     parser.add_argument("--budgets", type=int, nargs="+", help="default: four shares of the window")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--requests", type=int, default=200, help="a budget and concurrency")
-    parser.add_argument("--batch", type=int, default=1, help="sequences a request")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 32], help="sequences a request")
     parser.add_argument("--out", type=Path, default=Path(f"benchmarks/results/serving-{today}.json"))
     arguments = parser.parse_args()
     report = {
