@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import shlex
+import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -274,6 +278,53 @@ def test_a_malformed_table_is_named(reviews: Server, table: bytes, said: str) ->
 
 def test_a_table_cannot_hold_numbers(version: Server) -> None:
     assert "CSV holds texts only" in version.refused(b"sequence\n0.5\n", content_type="text/csv")
+
+
+def test_huge_bodies_cost_little(reviews: Server) -> None:
+    mebibytes = 15 * 2**20
+    before = reviews.memory
+    for body, status, said in (
+        (b'{"inputs":[' + b"[]," * (mebibytes // 3) + b"[]]}", 413, "values, at most"),
+        (b'{"inputs":[' + b'"",' * (mebibytes // 3) + b'""]}', 413, "values, at most"),
+        (b'"' * mebibytes, 400, "not JSON"),
+        (b'"' + b"\\" * mebibytes, 400, "not JSON"),
+        (b'{"inputs":["' + b"a" * mebibytes + b'"]}', 413, "row 0: a text has at most 131072 characters"),
+        (b"[" * mebibytes, 400, "nested deeper"),
+    ):
+        assert said in reviews.refused(body, status=status)
+    assert reviews.request(b"a," * (mebibytes // 2), content_type="text/csv").status == 400
+    assert reviews.memory - before < 256 * 2**20
+    assert reviews.request(records("good")).status == 200
+
+
+def test_answers_on_a_kept_connection_are_not_delayed(version: Server) -> None:
+    body = json.dumps(records(ROWS)).encode()
+    connection = http.client.HTTPConnection("127.0.0.1", version.port, timeout=60)
+    seconds = []
+    with contextlib.closing(connection):
+        for _ in range(60):
+            start = time.perf_counter()
+            connection.request("POST", "/invocations", body, {"Content-Type": "application/json"})
+            assert len(connection.getresponse().read()) > 10
+            seconds.append(time.perf_counter() - start)
+    assert min(seconds[30:]) < 0.035  # a delayed acknowledgement is 0.04 s, on every answer
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_several_workers_share_a_port_and_end_together(
+    registry: dict[str, str], tmp_path: Path, sent: signal.Signals
+) -> None:
+    arguments = ("models:/skipw-adding@cheapest", "--workers", "2", "--budget", "1")
+    with serving(tmp_path, *arguments, environment=registry) as server:
+        facts = server.request(path="/", Accept="application/json").json
+        assert facts["default"]["budget"] == 1 and facts["uri"].startswith("models:/skipw-adding/")
+        assert server.request(records(ROWS)).status == 200
+        server.process.send_signal(sent)
+        assert server.process.wait(timeout=60) in (0, 130, -sent)
+        with pytest.raises(OSError, match="refused"):
+            server.request(path="/ping")
+    assert "Traceback" not in server.log.read_text()
 
 
 def test_a_server_that_cannot_start_says_why(finished: Path, tmp_path: Path) -> None:
