@@ -146,7 +146,7 @@ def batches(prepared: Path, size: int) -> Iterator[dict[str, Any]]:
         for row in range(start, start + size):
             values = inputs[row, : lengths[row]]
             sequences.append(
-                np.round(values * scale + mean, 4).tolist()
+                np.round(values * scale + mean, 4).squeeze(-1 if inputs.shape[-1] == 1 else ()).tolist()
                 if words is None
                 else " ".join(words[token] for token in values)
             )
