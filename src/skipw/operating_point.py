@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -52,10 +51,9 @@ class OperatingPoint:
             raise BudgetError(
                 f"threshold must be a number in [0, 1], got {threshold!r} ({type(threshold).__name__})."
             )
-        threshold = float(threshold)
-        if math.isnan(threshold) or not 0.0 <= threshold <= 1.0:
+        if not 0.0 <= threshold <= 1.0:  # NaN neither; before float(), which can't take a huge int
             raise BudgetError(f"threshold must lie in [0, 1], got {threshold!r}.")
-        object.__setattr__(self, "threshold", threshold)
+        object.__setattr__(self, "threshold", float(threshold))
 
     def budget_in(self, window: int) -> int:
         """K for a model with this window.

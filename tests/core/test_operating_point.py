@@ -54,6 +54,7 @@ def test_other_budgets_are_refused(budget: Any) -> None:
         float("inf"),
         -0.01,
         1.01,
+        10**400,
         0.5j,
         Decimal("0.5"),
         torch.tensor(0.5),

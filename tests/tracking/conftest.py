@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.tracking.small_pipeline import GRIDS, write_front, write_grid, write_model
+from tests.tracking.served import Server, serving
+from tests.tracking.small_pipeline import (
+    GRIDS,
+    RATES,
+    SCALE,
+    keep_small,
+    write_front,
+    write_grid,
+    write_model,
+)
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +60,40 @@ def mlruns(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(elsewhere)
     yield folder
     assert not list(elsewhere.iterdir()), "something was written into the current folder"
+
+
+@pytest.fixture(scope="session")
+def registry(
+    empty_database: Path, finished: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """A journal with the small models registered; its environment."""
+    from skipw.tracking.registry import register_front
+
+    folder = tmp_path_factory.mktemp("registry") / "mlruns"
+    folder.mkdir()
+    shutil.copyfile(empty_database, folder / "mlflow.db")
+    data = Path(shutil.copytree(finished, folder.parent / "data"))
+    keep_small(data, "adding-skipw", "adding-dense")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKIPW_MLRUNS", str(folder))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        register_front("adding", data, scale=SCALE, rates=RATES)
+    return {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+
+
+@pytest.fixture(scope="session")
+def version(registry: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """``skipw serve`` on the registered SkipW model of window 5."""
+    folder = tmp_path_factory.mktemp("served")
+    limits = (
+        "--max-body",
+        "1000000",
+        "--max-sequences",
+        "100",
+        "--max-inputs",
+        "10000",
+        "--body-timeout",
+        "3",
+    )
+    with serving(folder, "models:/skipw-adding@cheapest", *limits, environment=registry) as server:
+        yield server

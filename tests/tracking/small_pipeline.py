@@ -57,6 +57,36 @@ def write_model(data: Path, experiment: str, kind: str, seed: int = 0, place: st
     pd.DataFrame(rows).to_csv(folder / "history.csv", index=False, float_format="%.7g")
 
 
+def write_text_model(data: Path) -> Path:
+    """An untrained model of texts; returns its folder."""
+    import torch
+
+    from skipw.models.saved import save_model
+    from skipw.models.task import Architecture
+
+    torch.manual_seed(0)
+    words = ["<pad>", "<unk>", "a", "good", "bad", "film", "really"]
+    model = Architecture(
+        "skipw",
+        3,
+        2,
+        task="classification",
+        cell="gru",
+        hidden_size=4,
+        window=WINDOW,
+        vocabulary_size=len(words),
+        embedding_size=3,
+    ).build()
+    description = {
+        "experiment": "imdb-skipw", "dataset": "imdb", "title": "Reviews", "data_source": "made-up",
+        "task": "classification", "metric": "accuracy", "classes": ["negative", "positive"],
+        "preprocessing": {"max_length": 20}, "vocabulary": words, "normaliser": None,
+    }  # fmt: skip
+    folder = data / "models" / "imdb" / "imdb-skipw"
+    save_model(folder, model, description)
+    return folder
+
+
 Points = list[tuple[int | None, float | None, float, float]]
 
 

@@ -284,3 +284,64 @@ def test_examples_suit_every_normaliser(kind: str) -> None:
     values = Normaliser.from_json(normaliser)(example["sequence"][0])
     assert np.isfinite(values).all()
     assert values.std() > 0
+
+
+@pytest.mark.parametrize(
+    ("sequence", "reason"),
+    [
+        ([["0.5", 1.0]], "row 0: .*got a text or a boolean"),
+        ([[0.5, True]], "row 0: .*got a text or a boolean"),
+        ([[np.True_, np.float64(1)]], "row 0: .*got a text or a boolean"),
+        ([[0.5, 10**400]], "row 0: holds a number beyond float64's range"),
+        ([[0.5, 1e300]], "row 0: holds a number too large for this model"),
+    ],
+)
+def test_values_that_are_no_numbers_of_this_model_are_refused(
+    finished: Path, sequence: Any, reason: str
+) -> None:
+    predictor = load_predictor(str(finished / "models" / "adding" / "adding-skipw"))
+    with pytest.raises(ShapeError, match=reason):
+        predictor.predict([sequence])
+
+
+def test_scores_that_overflow_are_no_answer(finished: Path) -> None:
+    import torch
+
+    predictor = load_predictor(str(finished / "models" / "adding" / "adding-skipw"))
+    with torch.no_grad():
+        for parameter in predictor.model.head.parameters():
+            parameter.fill_(3e38)
+    with pytest.raises(ShapeError, match="row 0: its numbers are too large for this model"):
+        predictor.predict([[[-1e5, -1e5]] * 5, ROWS], {"threshold": 0.0})
+
+
+def test_numbers_of_any_kind_give_the_same_answer(finished: Path) -> None:
+    predictor = load_predictor(str(finished / "models" / "adding" / "adding-skipw"))
+    array = np.asarray(ROWS, dtype=np.float32)
+    expected = predictor.predict([ROWS])
+    for same in (array, list(array), [tuple(row) for row in ROWS], array.astype(object).tolist()):
+        pd.testing.assert_frame_equal(predictor.predict([same]), expected)
+
+
+def test_one_long_sequence_does_not_pad_the_others(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = load_predictor(str(finished / "models" / "adding" / "adding-skipw"))
+    batches: list[tuple[int, ...]] = []
+    run = predictor._run
+    monkeypatch.setattr(
+        predictor, "_run", lambda batch, point: (batches.append(tuple(map(len, batch))), run(batch, point))[1]
+    )
+    monkeypatch.setattr(skipw.tracking.predictor, "PADDED_INPUTS", 40)
+    sequences = [ROWS[:2], ROWS * 5, ROWS[:3], ROWS, ROWS * 10, ROWS[:1]]
+    together = predictor.predict(sequences)
+    assert batches == [(2,), (35,), (3, 7), (70,), (1,)]
+    alone = pd.concat([predictor.predict([sequence]) for sequence in sequences], ignore_index=True)
+    np.testing.assert_allclose(together["prediction"], alone["prediction"], rtol=1e-5)
+    assert together["inputs_processed"].tolist() == alone["inputs_processed"].tolist()
+
+
+def test_an_observer_is_told_of_lengths_and_shares(finished: Path) -> None:
+    predictor = load_predictor(str(finished / "models" / "adding" / "adding-skipw"))
+    told: list[Any] = []
+    predictor.observe = lambda lengths, shares: told.append((list(lengths), list(shares)))
+    predictor.predict([ROWS[:5], ROWS[:5] * 2], {"budget": 2, "threshold": 0.0})
+    assert told == [([5, 10], [0.4, 0.4])]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ __all__ = ["OUTPUT_COLUMNS", "Predictor", "class_labels", "load_predictor"]
 OUTPUT_COLUMNS = ("prediction", "scores", "inputs_processed")
 SAMPLED = ("random", "periodic")
 BATCH_SIZE = 256
+PADDED_INPUTS = 2**18  # of a batch; one long sequence must not pad 255 short ones to its length
 
 
 class Predictor:
@@ -28,7 +30,12 @@ class Predictor:
         default: ``model`` (skipw, thrrnn, ...; by default what model.json says), ``budget`` and ``threshold``
             of the own operating point (by default the whole window and 0.5), ``rate`` (share of inputs that a
             sampling baseline takes; by default all) and ``backend``.
+
+    Attributes:
+        observe: if set, told of each prediction: lengths and shares of inputs processed of its sequences.
     """
+
+    observe: Callable[[Sequence[int], Sequence[float]], None] | None = None
 
     def __init__(self, folder: Path, default: Mapping[str, Any] | None = None) -> None:
         from skipw.data.imdb import encode
@@ -62,16 +69,19 @@ class Predictor:
         Raises:
             BudgetError: budget or threshold out of range, or not this model's.
             ParamsError: another param.
-            ShapeError: an empty sequence, a wrong width, a value that is no finite number.
+            ShapeError: an empty sequence, a wrong width, a value that is no finite number or too large.
         """
         point = self.operating_point(params or {})
         inputs = [self._read(sequence, row) for row, sequence in enumerate(sequences)]
         scores: list[list[float]] = []
         shares: list[float] = []
-        for start in range(0, len(inputs), BATCH_SIZE):
-            batch_scores, batch_shares = self._run(inputs[start : start + BATCH_SIZE], point)
+        for batch in _batches(inputs):
+            batch_scores, batch_shares = self._run(batch, point)
             scores += batch_scores
             shares += batch_shares
+        _check_finite(scores)
+        if self.observe is not None:
+            self.observe([len(sequence) for sequence in inputs], shares)
         columns = ([self._answer(row) for row in scores], scores, np.asarray(shares, dtype=np.float64))
         return pd.DataFrame(dict(zip(OUTPUT_COLUMNS, columns, strict=True)))
 
@@ -109,7 +119,12 @@ class Predictor:
     def _read(self, sequence: Any, row: int) -> npt.NDArray[Any]:
         """One sequence as the model's input: Float32[T, D] or Int64[T]."""
         if self.normaliser is not None:
-            return self.normaliser(_numbers(sequence, row, self.normaliser.input_size))
+            numbers = _numbers(sequence, row, self.normaliser.input_size)
+            with np.errstate(over="ignore"):
+                values = self.normaliser(numbers)
+            if not np.isfinite(values).all():
+                raise ShapeError(f"row {row}: holds a number too large for this model; check its unit.")
+            return values
         if not isinstance(sequence, str):
             raise ShapeError(f"row {row}: expected a text, got {type(sequence).__name__}.")
         tokens = self.tokenise(sequence)
@@ -170,6 +185,27 @@ def load_predictor(model: str) -> Predictor:
     return predictor_of(model)
 
 
+def _batches(inputs: Sequence[npt.NDArray[Any]]) -> Iterator[Sequence[npt.NDArray[Any]]]:
+    """In their order; at most BATCH_SIZE sequences and, padded, PADDED_INPUTS inputs (or a single sequence)."""
+    start = longest = 0
+    for end, sequence in enumerate(inputs):
+        longest = max(longest, len(sequence))
+        rows = end + 1 - start
+        if rows > BATCH_SIZE or (rows > 1 and rows * longest > PADDED_INPUTS):
+            yield inputs[start:end]
+            start, longest = end, len(sequence)
+    if start < len(inputs):
+        yield inputs[start:]
+
+
+def _check_finite(scores: Sequence[Sequence[float]]) -> None:
+    """Finite inputs may still overflow inside the network; NaN is no answer (and no JSON)."""
+    finite = np.isfinite(np.asarray(scores, dtype=np.float64)).all(axis=-1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise ShapeError(f"row {row}: its numbers are too large for this model; check their unit.")
+
+
 def _numbers(sequence: Any, row: int, width: int) -> npt.NDArray[np.float64]:
     """Float64[T, D] from a list of rows, or of numbers if D = 1.
 
@@ -182,7 +218,9 @@ def _numbers(sequence: Any, row: int, width: int) -> npt.NDArray[np.float64]:
     if not len(sequence):
         raise ShapeError(f"row {row}: the sequence is empty; give at least one input.")
     try:
-        values = np.asarray([np.asarray(inputs, dtype=np.float64) for inputs in sequence])
+        values = _converted(sequence)
+    except OverflowError as error:
+        raise ShapeError(f"row {row}: holds a number beyond float64's range.") from error
     except (TypeError, ValueError) as error:
         raise ShapeError(
             f"row {row}: a sequence is {wanted}, all of the same width; some are not ({error})."
@@ -196,6 +234,31 @@ def _numbers(sequence: Any, row: int, width: int) -> npt.NDArray[np.float64]:
         step = int(np.argmax(~np.isfinite(values).all(axis=1)))
         raise ShapeError(f"row {row}: input {step} holds a value that is missing, NaN or infinite.")
     return values
+
+
+def _converted(sequence: Any) -> npt.NDArray[np.float64]:
+    """Float64 of a list of rows or numbers; None becomes NaN.
+
+    Raises:
+        OverflowError: a whole number beyond float64's range.
+        TypeError, ValueError: it is ragged, or holds texts or booleans, which numpy would read as numbers.
+    """
+    if isinstance(sequence, list) and set(map(type, sequence)) == {list}:
+        kinds = set(map(type, chain.from_iterable(sequence)))
+    else:
+        kinds = set(map(type, sequence))
+    if kinds <= {int, float}:  # what JSON holds, at once
+        return np.array(sequence, dtype=np.float64)
+    if kinds & {bool, str, np.bool_, np.str_}:
+        raise ValueError("got a text or a boolean")
+    return np.asarray([_row(inputs) for inputs in sequence])
+
+
+def _row(inputs: Any) -> npt.NDArray[np.float64]:
+    row = np.asarray(inputs)
+    if row.dtype.kind in "bUS":
+        raise ValueError("got a text or a boolean")
+    return row.astype(np.float64)
 
 
 def class_labels(description: Mapping[str, Any]) -> list[Any] | None:

@@ -1,0 +1,1 @@
+"""``skipw serve``: MLflow's scoring app on one model, with limits, checks, readiness and metrics around it."""
