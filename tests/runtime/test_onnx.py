@@ -29,7 +29,10 @@ pytest.importorskip("onnxruntime", reason="the extra `edge` is not installed")
 
 
 def onnx_of(
-    module: Any, point: OperatingPoint | None = None, description: Mapping[str, Any] | None = None, **options: Any
+    module: Any,
+    point: OperatingPoint | None = None,
+    description: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> OnnxStream:
     return OnnxStreamModel.from_weights(of_module(module, description)).create_stream(point, **options)
 
@@ -49,7 +52,9 @@ def test_skipw_with_switches(
 
 @pytest.mark.parametrize("kind", [skipw.ThrRNN, skipw.SkipRNN, skipw.DenseRNN])
 @pytest.mark.parametrize(("cell", "layers"), [("gru", 2), ("lstm", 1)])
-def test_models_without_a_window(lively: Any, walk: Any, agree: Any, kind: Any, cell: str, layers: int) -> None:
+def test_models_without_a_window(
+    lively: Any, walk: Any, agree: Any, kind: Any, cell: str, layers: int
+) -> None:
     rnn, x = lively(kind, cell, layers, initial_state="zeros"), inputs()
     stream = onnx_of(rnn)
     agree(walk(stream, x[0].numpy()), rnn(x, backend="reference"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skipw.cli import bench, doctor, front, predict, search
+from skipw.cli import bench, doctor, front, predict, pull, search, stream
 from skipw.cli.app import app
 
-__all__ = ["app", "bench", "doctor", "front", "predict", "search"]
+__all__ = ["app", "bench", "doctor", "front", "predict", "pull", "search", "stream"]

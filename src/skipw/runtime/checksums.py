@@ -8,9 +8,10 @@ from pathlib import Path, PurePosixPath
 
 from skipw.errors import ChecksumError
 
-__all__ = ["CHECKSUMS_FILE", "verify_checksums", "verify_where_listed", "write_checksums"]
+__all__ = ["CHECKSUMS_FILE", "unlisted_files", "verify_checksums", "verify_where_listed", "write_checksums"]
 
 CHECKSUMS_FILE = "SHA256SUMS"
+REMEDY = "pull the model again (`skipw pull MODEL_URI DIR`)."
 LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 
@@ -51,7 +52,10 @@ def verify_checksums(folder: Path) -> None:
             )
 
 
-REMEDY = "pull the model again (`skipw pull MODEL_URI DIR`)."
+def unlisted_files(folder: Path) -> list[str]:
+    """Names of files that were added after SHA256SUMS was written."""
+    listed = _listed(folder / CHECKSUMS_FILE)
+    return [name for name in _files(folder) if name not in listed]
 
 
 def _listed(path: Path) -> dict[str, str]:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from skipw.errors import BudgetError, ShapeError, StreamOrderError
 from skipw.models.architecture import Architecture
 from skipw.operating_point import OperatingPoint
+from skipw.runtime.checksums import verify_where_listed
 from skipw.runtime.encoding import Encoder, encoder_of
 from skipw.runtime.gate import AccumulatingGate, Gate, OpenGate, WindowGate
 from skipw.runtime.step import NumpyStep, Step
@@ -71,8 +72,10 @@ class StreamModel:
         Raises:
             DataFormatError: if a file is missing, is not what its name says or has another format version.
             ParamsError: if the architecture holds an unknown key or a value outside its range.
-            ChecksumError: if the weights are not those that were written, or don't fit the architecture.
+            ChecksumError: if the weights are not those that were written, or don't fit the architecture; in an
+                edge bundle, if any file differs from SHA256SUMS.
         """
+        verify_where_listed(Path(folder))
         return cls(read_folder(folder))
 
     @classmethod

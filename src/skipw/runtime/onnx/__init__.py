@@ -1,1 +1,1 @@
-"""ONNX step graphs with the gate inside, and the loop around them. Writing needs onnx, running onnxruntime; no torch."""
+"""ONNX step graphs with the gate inside, and the loop around them. Neither writing nor running needs torch."""

@@ -17,7 +17,7 @@ Declared = tuple[str, type, tuple[int, ...], str]
 
 
 class Builder:
-    """Collects a graph. Values are names; a constant that was added twice is stored twice, so keep its name.
+    """Collects a graph. Values are names; constants that nothing reads are left out.
 
     Args:
         parent: the graph around this one, for a branch of an ``If``: it sees the parent's values, and its
@@ -46,10 +46,13 @@ class Builder:
         self._nodes.append(helper.make_node(operator, inputs, names, **attributes))
         return names[0] if outputs == 1 else names
 
-    def choose(self, condition: str, then: tuple[Builder, list[str]], other: tuple[Builder, list[str]]) -> Any:
+    def choose(
+        self, condition: str, then: tuple[Builder, list[str]], other: tuple[Builder, list[str]]
+    ) -> Any:
         """The results of one of two branches, of which the other is not computed."""
         branches = [
-            builder._as_branch(name, results) for name, (builder, results) in (("then", then), ("else", other))
+            builder._as_branch(name, results)
+            for name, (builder, results) in (("then", then), ("else", other))
         ]
         return self.node(
             "If", condition, outputs=len(then[1]), then_branch=branches[0], else_branch=branches[1]
@@ -80,8 +83,10 @@ class Builder:
             nodes.append(helper.make_node("Identity", [value], [label]))
         graph = helper.make_graph(
             nodes, name, [_declared(one) for one in inputs], [_declared(one) for one in outputs],
-            self._constants, doc_string=text,
+            [], doc_string=text,
         )  # fmt: skip
+        read = _names_read(graph)
+        graph.initializer.extend(one for one in self._constants if one.name in read)
         opset = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="skipw")
         helper.set_model_props(model, dict(facts))
@@ -93,13 +98,27 @@ class Builder:
         from onnx import helper
 
         labels = [self._fresh(name) for _ in results]
-        ends = [helper.make_node("Identity", [value], [label]) for value, label in zip(results, labels, strict=True)]
+        ends = [
+            helper.make_node("Identity", [value], [label])
+            for value, label in zip(results, labels, strict=True)
+        ]
         outputs = [helper.make_empty_tensor_value_info(label) for label in labels]
         return helper.make_graph([*self._nodes, *ends], name, [], outputs)
 
     def _fresh(self, word: str) -> str:
         self._root._count += 1
         return f"{word}_{self._root._count}"
+
+
+def _names_read(graph: Any) -> set[str]:
+    """Every value that a node of the graph or of its branches takes."""
+    names: set[str] = set()
+    for node in graph.node:
+        names.update(node.input)
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                names |= _names_read(attribute.g)
+    return names
 
 
 def _declared(one: Declared) -> Any:

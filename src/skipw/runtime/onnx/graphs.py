@@ -76,7 +76,12 @@ class _Maker:
         self.scores: Declared = ("scores", np.float32, (width,), "the model's answer so far")
         window = (a.window or 1,)
         self.step: Declared = ("step", np.int64, (), "index of the next input")
-        self.last: Declared = ("last_update", np.int64, (), "index of the last input processed, -1 before any")
+        self.last: Declared = (
+            "last_update",
+            np.int64,
+            (),
+            "index of the last input processed, -1 before any",
+        )
         self.used: Declared = ("used", np.int64, (), "inputs processed in this window")
         self.importance: Declared = ("importance", np.float32, window, "of this window's inputs, in [0, 1]")
         self.due: Declared = ("due", np.bool_, window, "this window's inputs that are still to be processed")
@@ -84,7 +89,12 @@ class _Maker:
         self.increment: Declared = ("increment", np.float32, (), "added for each input that is skipped")
         self.budget: Declared = ("budget", np.int64, (), "K: most inputs processed in a window, 0 to L")
         self.threshold: Declared = ("threshold", np.float32, (), "thr: least importance processed, 0 to 1")
-        self.noise: Declared = ("noise", np.float32, window, "what the selector draws for the window that begins")
+        self.noise: Declared = (
+            "noise",
+            np.float32,
+            window,
+            "what the selector draws for the window that begins",
+        )
 
     @property
     def point(self) -> list[Declared]:
@@ -118,7 +128,12 @@ class _Maker:
             before = b.constant(-1, np.int64)
             importance = gate.importance(b, values[-1][-1], gate.zero, before)
             plan = gate.plan(b, importance, "budget", "threshold", self._noise())
-            outputs |= {self.importance: importance, self.due: plan, self.step: gate.zero, self.used: gate.zero}
+            outputs |= {
+                self.importance: importance,
+                self.due: plan,
+                self.step: gate.zero,
+                self.used: gate.zero,
+            }
             if self.remembers_update:
                 outputs[self.last] = before
         elif a.model not in DENSE:
@@ -162,9 +177,7 @@ class _Maker:
         offset = b.node("Mod", "step", gate.length)
         opens = b.node("Equal", offset, gate.zero)
         last = "last_update" if self.remembers_update else None
-        importance = b.node(
-            "Where", opens, gate.importance(b, driver[0], "step", last), "importance"
-        )
+        importance = b.node("Where", opens, gate.importance(b, driver[0], "step", last), "importance")
         used = b.node("Where", opens, gate.zero, "used")
         left = b.node("Sub", "budget", used)
         plan = gate.plan(b, importance, left, "threshold", self._noise(), offset)
@@ -199,7 +212,9 @@ class _Maker:
         arrays = self.weights.arrays
         weight = b.constant(arrays["rnn.gate.weight"][0], np.float32)
         flat = b.node("Reshape", driver, b.constant((self.a.hidden_size,), np.int64))
-        logit = b.node("Add", b.node("MatMul", flat, weight), b.constant(arrays["rnn.gate.bias"][0], np.float32))
+        logit = b.node(
+            "Add", b.node("MatMul", flat, weight), b.constant(arrays["rnn.gate.bias"][0], np.float32)
+        )
         return add_sigmoid(b, logit)
 
     def _noise(self) -> str | None:

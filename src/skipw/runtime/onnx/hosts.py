@@ -109,6 +109,7 @@ class Windowed:
         self._process, self._gate = graphs["process"], graphs["gate"]
         self.memory: Memory = {}
         self.inputs = self.processed = self._most = self._offset = self._used = 0
+        self._switched_at = -1
         self._set(point)
         self._draw()
         graphs["start"](self.memory)
@@ -203,9 +204,8 @@ class Accumulating:
         self.inputs = self.processed = 0
         self._one = np.float32(1)
         self._threshold = self._checked(point)
-        graphs_memory = self.memory
-        graphs_memory["threshold"] = np.array(self._threshold)
-        graphs["start"](graphs_memory)
+        self.memory["threshold"] = np.array(self._threshold)
+        graphs["start"](self.memory)
         self._compare()
 
     def skip(self) -> None:

@@ -96,7 +96,14 @@ def add_cells(
         ]
         if a.cell == "gru":  # torch resets after the product
             results = b.node(
-                "GRU", value, *constants, "", *old, outputs=2, hidden_size=a.hidden_size, linear_before_reset=1
+                "GRU",
+                value,
+                *constants,
+                "",
+                *old,
+                outputs=2,
+                hidden_size=a.hidden_size,
+                linear_before_reset=1,
             )
         else:
             results = b.node("LSTM", value, *constants, "", *old, outputs=3, hidden_size=a.hidden_size)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from skipw.errors import BudgetError, DataFormatError, StreamOrderError
 from skipw.models.architecture import Architecture
 from skipw.operating_point import OperatingPoint
+from skipw.runtime.checksums import verify_where_listed
 from skipw.runtime.encoding import encoder_of
 from skipw.runtime.onnx.graphs import build_graphs
 from skipw.runtime.onnx.hosts import Graph, host_of
@@ -50,8 +51,6 @@ class OnnxStreamModel:
             ChecksumError: if a file was changed, is missing or cut short.
             DataFormatError: if the folder holds no model or no graphs.
         """
-        from skipw.runtime.checksums import verify_where_listed
-
         folder = Path(folder)
         verify_where_listed(folder)
         weights = read_folder(folder)
@@ -182,9 +181,7 @@ class OnnxStream:
 
     def reset(self) -> None:
         """Begin a new sequence at the same operating point; random draws go on."""
-        self._host = host_of(
-            self._model._graphs, self._model.architecture, self._point, self._generator
-        )
+        self._host = host_of(self._model._graphs, self._model.architecture, self._point, self._generator)
 
     def _checked(self, point: OperatingPoint | None) -> OperatingPoint | None:
         if point is not None and not isinstance(point, OperatingPoint):
