@@ -32,7 +32,7 @@ def pull(
     from rich.console import Console
 
     from skipw.runtime.bundle_page import SAMPLED, SAMPLING
-    from skipw.tracking.pulled import pull as pull_model
+    from skipw.tracking.bundling import pull as pull_model
 
     console = Console()
     with console.status(f"pulling {model} ..."):

@@ -90,7 +90,8 @@ def _summary(facts: Mapping[str, Any], weights: Weights) -> str:
 def _default(a: Architecture, facts: Mapping[str, Any]) -> str:
     point = facts["default_point"]
     if point is None:
-        return f"It has no operating points: every input is processed. {SAMPLING if a.model in SAMPLED else ''}".rstrip()
+        text = "It has no operating points: every input is processed."
+        return f"{text} {SAMPLING}" if a.model in SAMPLED else text
     text = f"Default operating point: {point_text(point['budget'], point['threshold'])}."
     if a.model == "skipw":
         return f"{text} At most `budget` of every {a.window} inputs are processed, whatever comes."
@@ -115,7 +116,7 @@ def _table(a: Architecture, points: Sequence[MeasuredPoint]) -> list[str]:
             for p in shown
         ),
     ]
-    rest = f"The points {which} ({better} is better); operating_points.csv holds all {len(own)}."
+    rest = f"The points {which} ({better} is better). Measured in all, see operating_points.csv: {len(own)}."
     return ["\n".join(lines), rest]
 
 
