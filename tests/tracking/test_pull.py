@@ -61,6 +61,15 @@ def test_every_address_of_a_version_is_the_same_model(registered: Any, data: Pat
     assert set(points.values()) == {OperatingPoint(5, 0.5)}
 
 
+def test_the_model_of_a_run_comes_with_the_runs_grid(registered: Any, data: Path, tmp_path: Path) -> None:
+    client, folder = connect().client, data / "models" / "adding" / "adding-skipw"
+    for file in ("model.safetensors", "model.json"):
+        client.log_artifact(registered.run_id, str(folder / file), "model")
+    bundle = pull(f"runs:/{registered.run_id}/model", tmp_path / "bundle")
+    assert [(point.budget, point.pareto) for point in bundle.points] == [(1, False), (3, False), (5, False)]
+    assert bundle.default_point == OperatingPoint(5, 0.5)
+
+
 def test_an_alias_moves_only_the_point_it_names(registered: Any, tmp_path: Path) -> None:
     connect().client.set_registered_model_tag(NAME, "knee.budget", "2")
     connect().client.set_registered_model_tag(NAME, "knee.threshold", "0.25")

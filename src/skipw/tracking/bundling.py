@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,6 +88,7 @@ def _fetched(uri: str, data: Path | None) -> Iterator[_Found]:
             version, alias = _version(store, uri)
             run_id = _run_id(store, uri, version)
             mlflow.artifacts.download_artifacts(uri, dst_path=scratch, tracking_uri=store.uri)
+            _add_grid(store, run_id, Path(scratch))
             tags = store.client.get_registered_model(version.name).tags if version and alias else {}
         yield _downloaded(uri, Path(scratch), version, alias, tags, run_id)
 
@@ -130,19 +131,42 @@ def _downloaded(
             f"{uri} holds {len(folders)} models of this package ({WEIGHTS_FILE} and {DESCRIPTION_FILE}), expected "
             "one; name a version such as models:/skipw-har@knee."
         )
-    tables = sorted(scratch.rglob(POINTS_FILE))
-    points = tables[0].read_text(encoding="utf-8") if tables else ""
     experiment = str(load_description(folders[0]).get("experiment") or "")
     if version is None:
         origin = Origin(uri, experiment, run_id=run_id)
     else:
         aliases = tuple(sorted(map(str, version.aliases)))
         origin = Origin(uri, version.name, str(version.version), aliases, run_id)
+    tables = sorted(scratch.rglob(POINTS_FILE))
+    if not tables:
+        return _with_grid(folders[0], scratch, None, origin)
+    points = tables[0].read_text(encoding="utf-8")
     if alias and f"{alias}.budget" in tags:
         point = _point(tags[f"{alias}.budget"], tags.get(f"{alias}.threshold", ""))
     else:
         point = _own_point(scratch)
     return _Found(folders[0], points, point, origin)
+
+
+def _add_grid(store: Store, run_id: str, scratch: Path) -> None:
+    """The grid of a run, beside a model that came without operating points; a run may have none yet."""
+    import mlflow.artifacts
+    from mlflow.exceptions import MlflowException
+
+    if run_id and not list(scratch.rglob(POINTS_FILE)):
+        with suppress(MlflowException, OSError):
+            place = f"runs:/{run_id}/grid/{GRID_FILE}"
+            mlflow.artifacts.download_artifacts(place, dst_path=str(scratch), tracking_uri=store.uri)
+
+
+def _with_grid(folder: Path, place: Path, front: Path | None, origin: Origin) -> _Found:
+    """A model with the grid that lies in ``place``, or without if none does."""
+    if not (place / GRID_FILE).is_file():
+        return _Found(folder, "", None, origin)
+    model = read_model(Evaluated(origin.model, folder, place), front)
+    table = model.grid[model.grid["metric"] == model.metric]
+    points = table.to_csv(index=False, lineterminator="\n")
+    return _Found(folder, points, _point(model.best.budget, model.best.threshold), origin)
 
 
 def _own_point(scratch: Path) -> OperatingPoint | None:
@@ -177,14 +201,9 @@ def _in_folder(folder: Path, data: Path | None) -> _Found:
     root = data or _outputs_root(folder.resolve())
     places = [folder, *([] if root is None else [root / "evaluation" / dataset / folder.resolve().name])]
     origin = Origin(str(folder), experiment)
-    for place in places:
-        if (place / GRID_FILE).is_file():
-            front = None if root is None else root / "pareto" / dataset / "front.csv"
-            model = read_model(Evaluated(place.name, folder, place), front)
-            table = model.grid[model.grid["metric"] == model.metric]
-            points = table.to_csv(index=False, lineterminator="\n")
-            return _Found(folder, points, _point(model.best.budget, model.best.threshold), origin)
-    return _Found(folder, "", None, origin)
+    place = next((place for place in places if (place / GRID_FILE).is_file()), folder)
+    front = None if root is None else root / "pareto" / dataset / "front.csv"
+    return _with_grid(folder, place, front, origin)
 
 
 def _outputs_root(folder: Path) -> Path | None:
