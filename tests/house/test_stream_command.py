@@ -99,7 +99,7 @@ def test_the_point_moves_while_it_runs(bundle: Path) -> None:
         ("@speed=3\n1,2\n", "line 1: expected @budget=K"),
         ("@budget=6\n1,2\n", "window of 5"),
         ("@threshold=1.5\n1,2\n", "must lie in"),
-        ("", "holds nothing"),
+        ("", "standard input holds nothing"),
         ("x,y\n", "holds a title only"),
         ("1,2,3\n", "line 1: an input is Float[2]"),
         ("nan,1\n", "line 1: "),
@@ -144,10 +144,10 @@ def test_a_damaged_bundle_and_an_unknown_engine_are_messages(bundle: Path, tmp_p
     assert "does not exist" in result.output
 
 
-def started(bundle: Path) -> subprocess.Popen[str]:
+def started(bundle: Path, *words: object) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
     return subprocess.Popen(
-        [sys.executable, "-m", "skipw", "stream", str(bundle), "--json"],
+        [sys.executable, "-m", "skipw", "stream", str(bundle), "--json", *map(str, words)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
     )  # fmt: skip
 
@@ -164,8 +164,10 @@ def test_answers_come_at_once_and_an_interrupt_ends_with_the_usage(bundle: Path)
     assert (process.returncode, errors) == (130, "")
 
 
-def test_a_reader_that_goes_is_no_error(bundle: Path) -> None:
-    process = started(bundle)
+@pytest.mark.parametrize("from_file", [False, True])
+def test_a_reader_that_goes_is_no_error(bundle: Path, tmp_path: Path, from_file: bool) -> None:
+    (tmp_path / "frames.csv").write_text("".join(LINES) * 500)  # more than a pipe holds
+    process = started(bundle, *([tmp_path / "frames.csv"] if from_file else []))
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
     process.stdin.write(LINES[0])
     process.stdin.flush()
@@ -175,3 +177,11 @@ def test_a_reader_that_goes_is_no_error(bundle: Path) -> None:
     process.stdin.close()
     assert process.wait(timeout=60) == 0
     assert process.stderr.read() == ""
+
+
+def test_what_is_no_text_is_a_message(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "picture").write_bytes(b"\xff\xd8\xff" * 9)
+    for name, words in (("picture", "expected text"), ("absent", "cannot be read"), (".", "cannot be read")):
+        result = stream(bundle, tmp_path / name)
+        assert result.exit_code == 1
+        assert words in result.output

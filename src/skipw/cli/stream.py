@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,21 +40,18 @@ def stream(
     operating point from the next input on. What is left out is taken from the bundle.
     """
     opened = _open(bundle, engine)
-    model = opened.model
-    running = model.create_stream(_start(opened.point, budget, threshold), seed=seed)
-    interrupted = False
+    running = opened.model.create_stream(_start(opened.point, budget, threshold), seed=seed)
+    status = 0
     try:
-        with _lines(source) as lines:
-            for shown in _run(running, lines, model.architecture, every, source):
+        try:
+            for shown in _run(running, _lines(source), opened.model.architecture, every, source):
                 _print(_answer(shown, opened.labels), as_json)
-    except KeyboardInterrupt:
-        interrupted = True
-    except BrokenPipeError:  # whoever read this has gone
-        sys.stderr.close()
-        raise typer.Exit(0) from None
-    _print_usage(running, opened.labels, as_json)
-    if interrupted:
-        raise typer.Exit(130)
+        except KeyboardInterrupt:
+            status = 130
+        _print_usage(running, opened.labels, as_json)
+    except BrokenPipeError:  # whoever read this has gone; Python would complain about it at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise typer.Exit(status)
 
 
 class _Opened:
@@ -88,19 +86,33 @@ def _start(own: OperatingPoint | None, budget: int | None, threshold: float | No
     )
 
 
-@contextmanager
-def _lines(source: str) -> Iterator[Iterator[str]]:
-    """The lines of a file or of standard input, as they come."""
-    if source == "-":
-        yield iter(sys.stdin.readline, "")
-        return
+def _lines(source: str) -> Iterator[str]:
+    """The lines of a file or of standard input, as they come.
+
+    Raises:
+        DataFormatError: if it cannot be read.
+    """
     try:
-        with open(source, encoding="utf-8") as file:
-            yield iter(file)
-    except (OSError, UnicodeDecodeError) as error:
+        file = sys.stdin if source == "-" else open(source, encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
         raise DataFormatError(
             f"{source} cannot be read ({error}); give a file with an input a line."
         ) from error
+    with nullcontext() if source == "-" else file:
+        while True:
+            try:
+                line = file.readline()
+            except (OSError, UnicodeDecodeError) as error:
+                raise DataFormatError(
+                    f"{_place(source)} cannot be read on ({error}); expected text."
+                ) from error
+            if not line:
+                return
+            yield line
+
+
+def _place(source: str) -> str:
+    return "standard input" if source == "-" else source
 
 
 def _run(
@@ -122,8 +134,7 @@ def _run(
             try:
                 running.process(line.strip() if words else _numbers(line))
             except ShapeError as error:
-                place = "standard input" if source == "-" else source
-                raise DataFormatError(f"{place}, line {number}: {error}") from error
+                raise DataFormatError(f"{_place(source)}, line {number}: {error}") from error
         else:
             running.skip()
         if every and count % every == 0:
@@ -131,7 +142,7 @@ def _run(
         count += 1
     if not count:
         what = "a title only" if titled else "nothing"
-        raise DataFormatError(f"{source} holds {what}; expected an input a line.")
+        raise DataFormatError(f"{_place(source)} holds {what}; expected an input a line.")
 
 
 def _is_title(line: str) -> bool:

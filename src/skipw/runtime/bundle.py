@@ -56,6 +56,7 @@ class Origin:
         aliases: that the version holds.
         run_id: of its training in MLflow, "" if unknown.
         notice: what must be said about the data, "" if nothing.
+        experiment: what was evaluated; by default what model.json says.
     """
 
     uri: str
@@ -64,6 +65,7 @@ class Origin:
     aliases: tuple[str, ...] = ()
     run_id: str = ""
     notice: str = ""
+    experiment: str = ""
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,8 @@ def _facts(weights: Weights, origin: Origin, point: OperatingPoint | None) -> di
         "created_by": f"skipw {skipw.__version__}",
         **asdict(origin),
         "aliases": list(origin.aliases),
-        **{key: str(described.get(key) or "") for key in ("experiment", "dataset", "title", "data_source")},
+        "experiment": origin.experiment or str(described.get("experiment") or ""),
+        **{key: str(described.get(key) or "") for key in ("dataset", "title", "data_source")},
         "checkpoint_sha256": described["checkpoint_sha256"],
         "default_point": None if point is None else asdict(point),
     }

@@ -136,7 +136,8 @@ def _downloaded(
         origin = Origin(uri, experiment, run_id=run_id)
     else:
         aliases = tuple(sorted(map(str, version.aliases)))
-        origin = Origin(uri, version.name, str(version.version), aliases, run_id)
+        evaluated = version.tags.get("experiment", experiment)  # periodic has the weights of random
+        origin = Origin(uri, version.name, str(version.version), aliases, run_id, experiment=evaluated)
     tables = sorted(scratch.rglob(POINTS_FILE))
     if not tables:
         return _with_grid(folders[0], scratch, None, origin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -46,7 +47,8 @@ def explained(store: Store, uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as error:
+        place = re.sub(r"//[^/@]*@", "//", store.uri)  # without a password
         raise DataUnavailableError(
-            f"{uri}: not found in {store.uri} ({error}); `make ui` shows what is registered, "
+            f"{uri}: not found in {place} ({error}); `make ui` shows what is registered, "
             "MLFLOW_TRACKING_URI names another journal."
         ) from error

@@ -37,8 +37,8 @@ class OnnxStreamModel:
 
     def __init__(self, weights: Weights, graphs: Mapping[str, Graph]) -> None:
         self._weights, self._graphs = weights, dict(graphs)
-        self._encode = encoder_of(weights)
-        self._raw = not weights.architecture.vocabulary_size
+        self._encode = encoder_of(weights, normalise=False)
+        self._dtype = np.float32 if weights.architecture.vocabulary_size else np.float64
 
     @classmethod
     def load(cls, folder: Path | str, *, threads: int = 1) -> OnnxStreamModel:
@@ -101,10 +101,7 @@ class OnnxStreamModel:
         Raises:
             ShapeError: as ``skipw.Stream.process``.
         """
-        encoded = self._encode(raw)  # checks it; numbers are normalised by the graph
-        if not self._raw:
-            return encoded.astype(np.float32)
-        return np.asarray(raw, dtype=np.float64).reshape(self.architecture.input_size)
+        return self._encode(raw).astype(self._dtype, copy=False)
 
 
 class OnnxStream:
