@@ -77,6 +77,19 @@ def test_an_alias_moves_only_the_point_it_names(registered: Any, tmp_path: Path)
     assert pull(f"models:/{NAME}/1", tmp_path / "one").default_point == OperatingPoint(5, 0.5)
 
 
+def test_a_sampling_baseline_keeps_its_share(mlruns: Path, data: Path, tmp_path: Path) -> None:
+    keep_small(data, "adding-periodic")
+    register_front("adding", data, scale=SCALE, rates=RATES)
+    best = pull(f"models:/{NAME}@most-accurate", tmp_path / "best").facts
+    assert (best["experiment"], best["sampling"], best["rate"]) == ("adding-periodic", "periodic", 0.5)
+    cheapest = pull(f"models:/{NAME}@cheapest", tmp_path / "cheapest")
+    assert (cheapest.facts["rate"], cheapest.default_point) == (0.05, None)  # as it was measured
+    stream = cheapest.create_stream()
+    for _ in range(40):
+        stream.process([0.5, 0.0]) if stream.needs_input else stream.skip()
+    assert stream.usage.fraction == 0.05
+
+
 def test_an_unknown_address_is_a_message_and_leaves_nothing(registered: Any, tmp_path: Path) -> None:
     for uri in (
         "models:/skipw-adding@nobody", "models:/skipw-adding/99", "models:/nothing@knee", "models:/m-0123",
@@ -119,7 +132,7 @@ def test_a_trial_of_a_search_and_the_baselines(data: Path, tmp_path: Path) -> No
     assert thresholds.default_point == OperatingPoint(threshold=0.5)
     random = pull(str(data / "models" / "adding" / "adding-random"), tmp_path / "random")
     assert [point.val_inputs_processed for point in random.points] == [0.21, 0.52]
-    assert random.default_point is None
+    assert (random.default_point, random.facts["sampling"], random.facts["rate"]) == (None, "random", 0.52)
     assert "a share of 0.21 of the inputs" in (tmp_path / "random" / "README.md").read_text()
 
 

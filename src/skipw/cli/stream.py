@@ -6,8 +6,9 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,42 +40,49 @@ def stream(
     The line of an input that is skipped is not even parsed. A line such as `@budget=3 threshold=0.4` moves the
     operating point from the next input on. What is left out is taken from the bundle.
     """
-    opened = _open(bundle, engine)
-    running = opened.model.create_stream(_start(opened.point, budget, threshold), seed=seed)
+    model, own, create = _open(bundle, engine, seed)
+    running, labels = create(_start(own, budget, threshold)), _labels(model)
     status = 0
     try:
         try:
-            for shown in _run(running, _lines(source), opened.model.architecture, every, source):
-                _print(_answer(shown, opened.labels), as_json)
+            for shown in _run(running, _lines(source), model.architecture, every, source):
+                _print(_answer(shown, labels), as_json)
         except KeyboardInterrupt:
             status = 130
-        _print_usage(running, opened.labels, as_json)
+        _print_usage(running, labels, as_json)
     except BrokenPipeError:  # whoever read this has gone; Python would complain about it at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise typer.Exit(status)
 
 
-class _Opened:
-    """What was given: a bundle, or the plain folder of a model."""
-
-    def __init__(self, model: Any, point: OperatingPoint | None) -> None:
-        self.model, self.point = model, point
-        description = model.description
-        names = [str(name) for name in description.get("classes") or []]
-        classes = model.architecture.task == "classification"
-        self.labels = (names or [str(n) for n in range(model.architecture.num_outputs)]) if classes else None
+Opened = tuple[Any, OperatingPoint | None, Callable[[OperatingPoint | None], Any]]
 
 
-def _open(folder: Path, engine: str) -> _Opened:
+def _open(folder: Path, engine: str, seed: int | None) -> Opened:
+    """A bundle, or the plain folder of a model: the model, its own point, what makes a stream."""
     from skipw.runtime.bundle import BUNDLE_FILE, load_bundle
     from skipw.runtime.stream import StreamModel
 
     if engine not in ENGINES:
         raise ParamsError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}.")
     if (folder / BUNDLE_FILE).is_file() or engine == "onnx":
-        loaded = load_bundle(folder)
-        return _Opened(loaded.stream_model("onnx" if engine == "onnx" else "numpy"), loaded.default_point)
-    return _Opened(StreamModel.load(folder), None)
+        bundle = load_bundle(folder)
+        name = "onnx" if engine == "onnx" else "numpy"
+        return (
+            bundle.stream_model(name),
+            bundle.default_point,
+            partial(bundle.create_stream, engine=name, seed=seed),
+        )
+    model = StreamModel.load(folder)
+    return model, None, partial(model.create_stream, seed=seed)
+
+
+def _labels(model: Any) -> list[str] | None:
+    """The classes' names; None in regression."""
+    if model.architecture.task != "classification":
+        return None
+    names = [str(name) for name in model.description.get("classes") or []]
+    return names or [str(number) for number in range(model.architecture.num_outputs)]
 
 
 def _start(own: OperatingPoint | None, budget: int | None, threshold: float | None) -> OperatingPoint | None:

@@ -17,9 +17,11 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from skipw.data.atomic import replaced_folder, write_json
 from skipw.errors import DataFormatError
@@ -29,8 +31,9 @@ from skipw.runtime.bundle_page import readme
 from skipw.runtime.checksums import CHECKSUMS_FILE, unlisted_files, verify_checksums, write_checksums
 from skipw.runtime.measured import POINTS_FILE, MeasuredPoint, read_points
 from skipw.runtime.onnx.graphs import write_graphs
-from skipw.runtime.onnx.stream import GRAPHS_FOLDER, OnnxStreamModel
-from skipw.runtime.stream import StreamModel
+from skipw.runtime.onnx.stream import GRAPHS_FOLDER, OnnxStream, OnnxStreamModel
+from skipw.runtime.sampled import SampledStream
+from skipw.runtime.stream import Stream, StreamModel
 from skipw.runtime.weights import DENSE, Weights, read_folder
 
 __all__ = ["BUNDLE_FILE", "EdgeBundle", "Origin", "load_bundle", "write_bundle"]
@@ -57,6 +60,8 @@ class Origin:
         run_id: of its training in MLflow, "" if unknown.
         notice: what must be said about the data, "" if nothing.
         experiment: what was evaluated; by default what model.json says.
+        sampling: "random" or "periodic" for a sampling baseline, else "".
+        rate: the share of the inputs that such a baseline is given by default.
     """
 
     uri: str
@@ -66,6 +71,8 @@ class Origin:
     run_id: str = ""
     notice: str = ""
     experiment: str = ""
+    sampling: str = ""
+    rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,7 @@ class EdgeBundle:
     folder: Path
     facts: Mapping[str, Any]
     points: tuple[MeasuredPoint, ...]
+    _models: dict[str, StreamModel | OnnxStreamModel] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def default_point(self) -> OperatingPoint | None:
@@ -92,9 +100,26 @@ class EdgeBundle:
         """The model, ready to stream.
 
         Args:
-            engine: "numpy" (``skipw.StreamModel``) or "onnx" (ONNX Runtime).
+            engine: "numpy" (``skipw.StreamModel``) or "onnx" (ONNX Runtime); loaded once.
         """
-        return (OnnxStreamModel if engine == "onnx" else StreamModel).load(self.folder)
+        if engine not in self._models:
+            self._models[engine] = (OnnxStreamModel if engine == "onnx" else StreamModel).load(self.folder)
+        return self._models[engine]
+
+    def create_stream(
+        self, point: OperatingPoint | None = None, *, engine: str = "numpy", seed: int | None = None
+    ) -> Stream | OnnxStream | SampledStream:
+        """A stream at ``point``, by default at the bundle's own; a sampling baseline leaves inputs out.
+
+        Raises:
+            BudgetError: if the model cannot run there.
+        """
+        chosen = self.default_point if point is None else point
+        stream = self.stream_model(engine).create_stream(chosen, seed=seed)
+        kind, rate = self.facts.get("sampling"), self.facts.get("rate")
+        if not kind or rate is None:
+            return stream
+        return SampledStream(stream, kind, float(rate), np.random.default_rng(seed))
 
     def check(self, engine: str = "numpy") -> Deviation:
         """Run example.json through a stream: how far it is from what the reference said."""

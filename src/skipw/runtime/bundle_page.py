@@ -9,13 +9,8 @@ from skipw.models.architecture import Architecture
 from skipw.runtime.measured import MeasuredPoint
 from skipw.runtime.weights import DENSE, Weights
 
-__all__ = ["SAMPLED", "SAMPLING", "point_text", "readme", "value_text"]
+__all__ = ["point_text", "readme", "sampling_text", "value_text"]
 
-SAMPLED = ("random", "periodic")
-SAMPLING = (
-    "It is a sampling baseline, trained for inputs that are left out whatever they hold: leave some out by not passing "
-    "them on. The shares in the table are those it was measured at."
-)
 KINDS = {"skipw": "SkipW", "thrrnn": "ThrRNN", "skiprnn": "SkipRNN"}
 
 
@@ -90,12 +85,23 @@ def _summary(facts: Mapping[str, Any], weights: Weights) -> str:
 def _default(a: Architecture, facts: Mapping[str, Any]) -> str:
     point = facts["default_point"]
     if point is None:
-        text = "It has no operating points: every input is processed."
-        return f"{text} {SAMPLING}" if a.model in SAMPLED else text
+        return sampling_text(facts) or "It has no operating points: every input is processed."
     text = f"Default operating point: {point_text(point['budget'], point['threshold'])}."
     if a.model == "skipw":
         return f"{text} At most `budget` of every {a.window} inputs are processed, whatever comes."
     return text
+
+
+def sampling_text(facts: Mapping[str, Any]) -> str:
+    """What a sampling baseline does, "" for other models."""
+    if not facts["sampling"]:
+        return ""
+    how = "at regular intervals" if facts["sampling"] == "periodic" else "at random"
+    return (
+        f"It is a sampling baseline: a share of {facts['rate']:.3g} of the inputs is processed, taken {how}, "
+        "whatever they hold. `skipw stream` and `load_bundle(DIR).create_stream()` leave the others out; "
+        "`skipw.StreamModel` and the graphs process all that they are given."
+    )
 
 
 def _table(a: Architecture, points: Sequence[MeasuredPoint]) -> list[str]:
@@ -135,6 +141,10 @@ def value_text(metric: str, value: float) -> str:
 
 def _python(a: Architecture, facts: Mapping[str, Any]) -> str:
     point = facts["default_point"]
+    opened = 'skipw.StreamModel.load(".").create_stream'
+    imported = "import skipw"
+    if facts["sampling"]:
+        opened, imported = 'load_bundle(".").create_stream', "from skipw.runtime.bundle import load_bundle"
     made = ""
     if point is not None and a.model != "skiprnn":
         budget = "" if point["budget"] is None else f"budget={point['budget']}, "
@@ -142,10 +152,10 @@ def _python(a: Architecture, facts: Mapping[str, Any]) -> str:
     what = "word" if a.vocabulary_size else "x"
     return f"""\
 import json
-import skipw
+{imported}
 
 inputs = json.load(open("example.json"))["inputs"]   # yours: raw, an input at a time
-stream = skipw.StreamModel.load(".").create_stream({made})
+stream = {opened}({made})
 for {what} in inputs:
     if stream.needs_input:
         stream.process({what})

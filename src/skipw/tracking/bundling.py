@@ -16,6 +16,7 @@ from skipw.evaluation.source_notes import announcement
 from skipw.models.saved import DESCRIPTION_FILE, WEIGHTS_FILE, load_description
 from skipw.operating_point import OperatingPoint
 from skipw.runtime.bundle import EdgeBundle, Origin, check_target, write_bundle
+from skipw.runtime.measured import read_points
 from skipw.tracking.examples import example_sequences
 from skipw.tracking.front_models import read_model
 from skipw.tracking.packing import POINTS_FILE
@@ -142,11 +143,24 @@ def _downloaded(
     if not tables:
         return _with_grid(folders[0], scratch, None, origin)
     points = tables[0].read_text(encoding="utf-8")
+    config = _own_config(scratch)
     if alias and f"{alias}.budget" in tags:
         point = _point(tags[f"{alias}.budget"], tags.get(f"{alias}.threshold", ""))
     else:
-        point = _own_point(scratch)
+        point = _point(config.get("budget"), config.get("threshold"))
+    if config.get("rate") is not None:
+        rate = _rate(tables[0], alias, float(config["rate"]))
+        origin = replace(origin, sampling=str(config["model"]), rate=rate)
     return _Found(folders[0], points, point, origin)
+
+
+def _rate(table: Path, alias: str, own: float) -> float:
+    """The share of a sampling baseline that an alias stands for: the version's own, or as it was measured."""
+    front = [point for point in read_points(table) if point.pareto]
+    held = [point for point in front if alias in point.aliases]
+    sign = 1 if front and front[0].metric == "accuracy" else -1
+    best = min(front, key=lambda point: (-sign * point.val, point.val_inputs_processed), default=None)
+    return held[0].val_inputs_processed if held and held[0] != best else own
 
 
 def _add_grid(store: Store, run_id: str, scratch: Path) -> None:
@@ -167,18 +181,18 @@ def _with_grid(folder: Path, place: Path, front: Path | None, origin: Origin) ->
     model = read_model(Evaluated(origin.model, folder, place), front)
     table = model.grid[model.grid["metric"] == model.metric]
     points = table.to_csv(index=False, lineterminator="\n")
+    if model.best.rate is not None:
+        origin = replace(origin, sampling=model.kind, rate=model.best.rate)
     return _Found(folder, points, _point(model.best.budget, model.best.threshold), origin)
 
 
-def _own_point(scratch: Path) -> OperatingPoint | None:
-    """The point that a version runs at when a request says nothing."""
+def _own_config(scratch: Path) -> dict[str, Any]:
+    """Where a version runs when a request says nothing: model, budget, threshold, rate."""
     from mlflow.models import Model
 
     cards = sorted(scratch.rglob("MLmodel"))
-    if not cards:
-        return None
-    config: dict[str, Any] = Model.load(str(cards[0])).flavors.get("python_function", {}).get("config") or {}
-    return _point(config.get("budget"), config.get("threshold"))
+    flavors = Model.load(str(cards[0])).flavors if cards else {}
+    return dict(flavors.get("python_function", {}).get("config") or {})
 
 
 def _point(budget: Any, threshold: Any) -> OperatingPoint | None:
