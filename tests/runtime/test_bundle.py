@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -19,9 +18,8 @@ import torch
 import skipw
 from skipw import OperatingPoint, StreamModel
 from skipw.data.normaliser import Normaliser
-from skipw.errors import BudgetError, ChecksumError, DataFormatError, StreamOrderError
-from skipw.models.baselines import periodic_updates
-from skipw.models.saved import load_model, save_model
+from skipw.errors import BudgetError, ChecksumError, DataFormatError
+from skipw.models.saved import save_model
 from skipw.models.task import Architecture
 from skipw.runtime.bundle import EdgeBundle, Origin, load_bundle, write_bundle
 from skipw.runtime.onnx.stream import OnnxStreamModel
@@ -200,7 +198,7 @@ def test_every_engine_and_the_plain_script_answer_as_the_reference(
         assert len(run["updates"]) == len(run["outputs"]) == 30
         if model in ("skipw", "thrrnn", "skiprnn"):
             assert 0 < sum(run["updates"]) < 30
-    for engine in ("numpy", "onnx"):
+    for engine in ("auto", "onnx"):
         check = own.check(engine)
         assert check.passed, check
         assert check.inputs == 30 * len(example["runs"])
@@ -230,39 +228,6 @@ def test_the_page_of_a_bundle_runs(whole: Path, monkeypatch: pytest.MonkeyPatch,
     code = page.split("```python\n")[1].split("```")[0]
     exec(compile(code, "README.md", "exec"), {})
     assert "Usage(inputs=30, processed=" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("engine", ["numpy", "onnx"])
-@pytest.mark.parametrize(("kind", "rate"), [("periodic", 0.3), ("random", 0.4), ("periodic", 0.0)])
-def test_a_sampling_baseline_leaves_inputs_out(tmp_path: Path, kind: str, rate: float, engine: str) -> None:
-    model = trained(tmp_path / "model", "random")
-    origin = dataclasses.replace(ORIGIN, sampling=kind, rate=rate)
-    own = write_bundle(tmp_path / "bundle", model, origin, point=None, points=POINTS, examples=sequences())
-    assert f"a share of {rate:.3g} of the inputs" in (own.folder / "README.md").read_text()
-    stream, x = own.create_stream(engine=engine, seed=1), np.asarray(sequences(steps=40)[0])
-    mask = []
-    for frame in x:
-        mask.append(stream.needs_input)
-        if stream.needs_input:
-            with pytest.raises(StreamOrderError, match="is to be processed"):
-                stream.skip()
-            stream.process(frame)
-        else:
-            with pytest.raises(StreamOrderError, match="is to be skipped"):
-                stream.process(frame)
-            stream.skip()
-    if kind == "periodic":
-        assert mask == periodic_updates(torch.tensor([40]), 40, rate)[0].tolist()
-    assert stream.usage.processed == sum(mask) and abs(sum(mask) - 40 * rate) < 8
-    loaded, description = load_model(own.folder)
-    inputs = torch.from_numpy(Normaliser.from_json(description["normaliser"])(x)).unsqueeze(0)
-    with torch.inference_mode():
-        expected = loaded(inputs, updates=torch.tensor([mask]), backend="reference").scores[0]
-    np.testing.assert_allclose(stream.output(), expected.numpy(), rtol=0, atol=1e-5)
-    stream.reset()
-    assert (stream.usage.inputs, stream.usage.processed) == (0, 0)
-    with pytest.raises(BudgetError):
-        stream.set_operating_point(OperatingPoint())
 
 
 def test_only_a_bundle_or_an_empty_folder_is_replaced(tmp_path: Path, bundle: Path) -> None:

@@ -31,20 +31,21 @@ def pull(
     """
     from rich.console import Console
 
+    from skipw.runtime.bundle import ENGINES
     from skipw.runtime.bundle_page import sampling_text
     from skipw.tracking.bundling import pull as pull_model
 
     console = Console()
     with console.status(f"pulling {model} ..."):
         bundle = pull_model(model, folder)
-        checks = {engine: bundle.check(engine) for engine in ("numpy", "onnx")}
+        checks = {engine: bundle.check(engine) for engine in ENGINES}
     notice = bundle.facts["notice"]
     if notice:
         console.print(notice, style="red", markup=False)
     _show_points(console, bundle)
     if sampled := sampling_text(bundle.facts):
         console.print(sampled, style="yellow", markup=False)
-    names = {"numpy": "skipw.StreamModel", "onnx": "ONNX Runtime"}
+    names = {"auto": "skipw.StreamModel", "onnx": "ONNX Runtime"}
     for engine, check in checks.items():
         verdict = "as the reference" if check.passed else "NOT as the reference"
         console.print(

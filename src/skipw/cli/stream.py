@@ -67,7 +67,7 @@ def _open(folder: Path, engine: str, seed: int | None) -> Opened:
         raise ParamsError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}.")
     if (folder / BUNDLE_FILE).is_file() or engine == "onnx":
         bundle = load_bundle(folder)
-        name = "onnx" if engine == "onnx" else "numpy"
+        name = "onnx" if engine == "onnx" else "auto"
         return (
             bundle.stream_model(name),
             bundle.default_point,

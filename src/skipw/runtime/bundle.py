@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from skipw.data.atomic import replaced_folder, write_json
-from skipw.errors import DataFormatError
+from skipw.errors import DataFormatError, ParamsError
 from skipw.operating_point import OperatingPoint
 from skipw.runtime.bundle_example import EXAMPLE_FILE, Deviation, make_example, read_example, replay
 from skipw.runtime.bundle_page import readme
@@ -40,6 +40,7 @@ __all__ = ["BUNDLE_FILE", "EdgeBundle", "Origin", "load_bundle", "write_bundle"]
 
 BUNDLE_FILE = "bundle.json"
 FORMAT_VERSION = 1
+ENGINES = ("auto", "onnx")
 LOOP = Path(__file__).with_name("onnx") / "run.py"
 #: The folders of a bundle that are made from the weights alone, and what fills them.
 PARTS: dict[str, Callable[[Weights, Path], None]] = {
@@ -96,18 +97,22 @@ class EdgeBundle:
         point = self.facts["default_point"]
         return None if point is None else OperatingPoint(point["budget"], point["threshold"])
 
-    def stream_model(self, engine: str = "numpy") -> StreamModel | OnnxStreamModel:
+    def stream_model(self, engine: str = "auto") -> StreamModel | OnnxStreamModel:
         """The model, ready to stream.
 
         Args:
-            engine: "numpy" (``skipw.StreamModel``) or "onnx" (ONNX Runtime); loaded once.
+            engine: "auto" (``skipw.StreamModel``) or "onnx" (ONNX Runtime); loaded once.
+        Raises:
+            ParamsError: for another engine.
         """
+        if engine not in ENGINES:
+            raise ParamsError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}.")
         if engine not in self._models:
             self._models[engine] = (OnnxStreamModel if engine == "onnx" else StreamModel).load(self.folder)
         return self._models[engine]
 
     def create_stream(
-        self, point: OperatingPoint | None = None, *, engine: str = "numpy", seed: int | None = None
+        self, point: OperatingPoint | None = None, *, engine: str = "auto", seed: int | None = None
     ) -> Stream | OnnxStream | SampledStream:
         """A stream at ``point``, by default at the bundle's own; a sampling baseline leaves inputs out.
 
@@ -121,7 +126,7 @@ class EdgeBundle:
             return stream
         return SampledStream(stream, kind, float(rate), np.random.default_rng(seed))
 
-    def check(self, engine: str = "numpy") -> Deviation:
+    def check(self, engine: str = "auto") -> Deviation:
         """Run example.json through a stream: how far it is from what the reference said."""
         return replay(read_example(self.folder / EXAMPLE_FILE), self.stream_model(engine))
 
@@ -187,6 +192,7 @@ def write_bundle(
             shutil.copyfile(model / file, fresh / file)
         (fresh / POINTS_FILE).write_text(points, encoding="utf-8", newline="")
         for name, write in PARTS.items():
+            (fresh / name).mkdir()
             write(weights, fresh / name)
         shutil.copyfile(LOOP, fresh / GRAPHS_FOLDER / LOOP.name)
         _write_example(fresh / EXAMPLE_FILE, make_example(fresh, weights, point, examples))
