@@ -151,6 +151,11 @@ def test_missing_added_and_linked_files_are_refused(bundle: Path) -> None:
     (bundle / "notes.txt").write_text("mine")
     with pytest.raises(ChecksumError, match=r"notes\.txt is not in SHA256SUMS"):
         load_bundle(bundle)
+    (bundle / "notes.txt").unlink()
+    (bundle / "c").mkdir(exist_ok=True)
+    (bundle / "c" / "example.o").write_text("what `make -C c` leaves")
+    (bundle / "c" / "libskipw.so").symlink_to("libskipw.so.1")
+    load_bundle(bundle)
 
 
 @pytest.mark.parametrize("name", ["../model.json", "/etc/hostname", "onnx/../model.json"])
@@ -240,6 +245,9 @@ def test_only_a_bundle_or_an_empty_folder_is_replaced(tmp_path: Path, bundle: Pa
     (bundle / "notes.txt").unlink()
     (bundle / "model.json").write_text("damaged")
     assert bundled(bundle, model).stream_model().architecture.num_layers == 2
+    (bundle / "SHA256SUMS").write_text("not a list")
+    with pytest.raises(DataFormatError, match="is a damaged bundle.*remove it first"):
+        bundled(bundle, model)
     with pytest.raises(DataFormatError, match="is no bundle"):
         bundled(model, model)
     assert files(model) == {"model.json", "model.safetensors"}

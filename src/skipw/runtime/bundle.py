@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from skipw.data.atomic import replaced_folder, write_json
-from skipw.errors import DataFormatError, ParamsError
+from skipw.errors import ChecksumError, DataFormatError, ParamsError
 from skipw.operating_point import OperatingPoint
 from skipw.runtime.bundle_example import EXAMPLE_FILE, Deviation, make_example, read_example, replay
 from skipw.runtime.bundle_page import readme
@@ -220,7 +220,13 @@ def check_target(folder: Path) -> None:
         raise DataFormatError(
             f"{folder} is there already and is no bundle: it stays as it is. Name a new or an empty folder."
         )
-    if extra := unlisted_files(folder):
+    try:
+        extra = unlisted_files(folder)
+    except ChecksumError as error:
+        raise DataFormatError(
+            f"{folder} is a damaged bundle, and what was added to it can't be told ({error}); remove it first."
+        ) from error
+    if extra:
         raise DataFormatError(
             f"{folder} is a bundle, but {extra[0]} was added to it and would be lost; move it elsewhere first."
         )

@@ -40,10 +40,8 @@ def readme(
         "## Python",
         _block(_python(a, facts), "python"),
         _switching(a),
-        "From a file or a pipe, an input a line:",
-        _block(
-            "skipw stream . inputs.txt --json" if a.vocabulary_size else "skipw stream . inputs.csv --json"
-        ),
+        "From a file or a pipe, an input a line (keep own files outside of this folder, its list is complete):",
+        _block(f"skipw stream DIR inputs.{'txt' if a.vocabulary_size else 'csv'} --json"),
         "## ONNX Runtime",
         _block(
             "python onnx/run.py                  # runs example.json; needs onnxruntime and numpy, no skipw"

@@ -12,6 +12,7 @@ __all__ = ["CHECKSUMS_FILE", "unlisted_files", "verify_checksums", "verify_where
 
 CHECKSUMS_FILE = "SHA256SUMS"
 REMEDY = "pull the model again (`skipw pull MODEL_URI DIR`)."
+BUILT = "c/"  # `make -C c` leaves objects and programs there; nothing of this package reads them
 LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 
@@ -38,24 +39,25 @@ def verify_checksums(folder: Path) -> None:
     for name, digest in listed.items():
         if name not in there:
             raise ChecksumError(f"{folder / name} is missing, {CHECKSUMS_FILE} lists it; {REMEDY}")
+        if there[name].is_symlink():
+            raise ChecksumError(f"{there[name]} is a link, a bundle holds plain files only; {REMEDY}")
         found = _digest(there[name])
         if found != digest:
             raise ChecksumError(
                 f"{there[name]} has SHA-256 {found}, {CHECKSUMS_FILE} says {digest}: it was changed or cut "
                 f"short; {REMEDY}"
             )
-    for name, path in there.items():
-        if name not in listed:
-            raise ChecksumError(
-                f"{path} is not in {CHECKSUMS_FILE}: it was added later. Keep own files outside of the folder, "
-                "or pull the model again."
-            )
+    if extra := unlisted_files(folder):
+        raise ChecksumError(
+            f"{folder / extra[0]} is not in {CHECKSUMS_FILE}: it was added later. Keep own files outside of the "
+            "folder, or pull the model again."
+        )
 
 
 def unlisted_files(folder: Path) -> list[str]:
-    """Names of files that were added after SHA256SUMS was written."""
+    """Names of files that were added after SHA256SUMS was written, but for what a compiler leaves in c/."""
     listed = _listed(folder / CHECKSUMS_FILE)
-    return [name for name in _files(folder) if name not in listed]
+    return [name for name in _files(folder) if name not in listed and not name.startswith(BUILT)]
 
 
 def _listed(path: Path) -> dict[str, str]:
@@ -79,18 +81,12 @@ def _listed(path: Path) -> dict[str, str]:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Every file below the folder by its name there, in order, without SHA256SUMS and what running leaves.
-
-    A link is a file too, so that none can lead out of the folder unseen.
-    """
+    """Every file and link below the folder by its name there, without SHA256SUMS and what running leaves."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if "__pycache__" in name.parts or name == Path(CHECKSUMS_FILE):
-            continue
-        if path.is_symlink():
-            raise ChecksumError(f"{path} is a link; a bundle holds plain files only. Pull the model again.")
-        if path.is_file():
+        own = "__pycache__" in name.parts or name == Path(CHECKSUMS_FILE)
+        if not own and (path.is_file() or path.is_symlink()):
             found[name.as_posix()] = path
     return found
 
