@@ -8,7 +8,9 @@ SHELL := bash
 
 VENV ?= .venv
 NATIVE := src/skipw/ops/native
-SETUP_KEY := $(shell cat pyproject.toml constraints.txt setup.py $(NATIVE)/build.py $(wildcard $(NATIVE)/csrc/*) \
+RUNTIME := src/skipw/runtime
+COMPILED := $(NATIVE)/build.py $(wildcard $(NATIVE)/csrc/*) $(RUNTIME)/build.py $(wildcard $(RUNTIME)/csrc/*)
+SETUP_KEY := $(shell cat pyproject.toml constraints.txt setup.py $(COMPILED) \
 	| cksum | cut -d' ' -f1)
 STAMP := $(VENV)/.set-up-$(SETUP_KEY)
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
@@ -37,6 +39,7 @@ $(STAMP):
 	UV_FIND_LINKS="$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-}}" UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-}}" \
 	  VIRTUAL_ENV="$(abspath $(VENV))" $(VENV)/bin/uv pip install --quiet -c constraints.txt -e ".[all]"
 	@$(VENV)/bin/python $(NATIVE)/build.py || true
+	@$(VENV)/bin/python $(RUNTIME)/build.py || true
 	@touch $@
 
 repro: $(STAMP)  ## the whole pipeline, two lanes side by side; `dvc repro` does the same one stage at a time

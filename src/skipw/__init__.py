@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from skipw.models.skip_rnn import SkipOutput, SkipRNN, SkipW, ThrRNN
     from skipw.operating_point import OperatingPoint, Schedule
     from skipw.ops.state import SkipState
+    from skipw.runtime.governor import Governor
     from skipw.runtime.stream import Stream, StreamModel
 
 __version__ = "0.1.0"
@@ -44,6 +45,7 @@ _HOMES = {
     "skipw.models.skip_rnn": ("SkipOutput", "SkipRNN", "SkipW", "ThrRNN"),
     "skipw.models.baselines": ("DenseRNN",),
     "skipw.ops.state": ("SkipState",),
+    "skipw.runtime.governor": ("Governor",),
     "skipw.runtime.stream": ("Stream", "StreamModel"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -55,6 +57,7 @@ __all__ = [
     "DataFormatError",
     "DataUnavailableError",
     "DenseRNN",
+    "Governor",
     "OperatingPoint",
     "ParamsError",
     "Schedule",

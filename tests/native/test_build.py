@@ -223,6 +223,7 @@ def test_a_wheel_holds_libraries_and_sources_for_this_machine(tmp_path: Path) ->
     names, tag = wheel(tmp_path, with_source())
     for variant in build.variants_here():
         assert f"skipw/ops/native/lib/skipw_{variant}.so" in names
+    assert "skipw/runtime/_stream.abi3.so" in names and "skipw/runtime/csrc/skipw.h" in names
     assert f"skipw/ops/native/csrc/{build.ENGINE}" in names
     assert tag.startswith("py3-none-") and not tag.endswith("-any")
 
@@ -240,6 +241,7 @@ def wheel(folder: Path, environment: dict[str, str]) -> tuple[list[str], str]:
     package = copy / "src" / "skipw"
     hidden = shutil.ignore_patterns("__pycache__", "*.so", ".*")
     shutil.copytree(Path(build.__file__).parent, package / "ops" / "native", ignore=hidden)
+    shutil.copytree(ROOT / "src" / "skipw" / "runtime", package / "runtime", ignore=hidden)
     for part in ("__init__.py", "ops/__init__.py"):
         shutil.copy(ROOT / "src" / "skipw" / part, package / part)
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
@@ -258,7 +260,7 @@ def wheel(folder: Path, environment: dict[str, str]) -> tuple[list[str], str]:
     )
     assert done.returncode == 0, done.stderr
     said = [line for line in done.stderr.splitlines() if line.startswith("skipw: ")]
-    assert len(said) == 1, said
+    assert len(said) == 2, said
     (file,) = folder.glob("*.whl")
     with zipfile.ZipFile(file) as archive:
         return archive.namelist(), file.stem.split("-", 2)[2]

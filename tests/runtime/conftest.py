@@ -76,9 +76,15 @@ def agree() -> Callable[..., None]:
     return _agree
 
 
+@pytest.fixture(params=["c", "numpy"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """ "c": whatever serves by itself, which is the C step for all but float64 and selectors that draw."""
+    return "numpy" if request.param == "numpy" else "auto"
+
+
 @pytest.fixture
-def stream_of() -> Callable[..., Stream]:
-    """``stream_of(module, point)``."""
-    return lambda module, point=None, **options: StreamModel.from_model(module).create_stream(
+def stream_of(engine: str) -> Callable[..., Stream]:
+    """``stream_of(module, point)``, by either engine."""
+    return lambda module, point=None, **options: StreamModel.from_model(module, engine=engine).create_stream(
         point, **options
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,17 +32,18 @@ def walks(draw: Any) -> tuple[int, dict[str, Any], list[float], list[tuple[int, 
     return window, options, biases, [(0, draw(points)), *sorted(switches, key=lambda pair: pair[0])]
 
 
-@given(walks(), st.integers(0, 2**31 - 1))
+@pytest.mark.parametrize("chosen", ["auto", "numpy"])
+@given(walk=walks(), seed=st.integers(0, 2**31 - 1))
 @settings(max_examples=80, deadline=None)
 def test_never_more_than_the_budget(
-    walk: tuple[int, dict[str, Any], list[float], list[tuple[int, OperatingPoint]]], seed: int
+    chosen: str, walk: tuple[int, dict[str, Any], list[float], list[tuple[int, OperatingPoint]]], seed: int
 ) -> None:
     window, options, biases, switches = walk
     torch.manual_seed(seed % 17)
     rnn = skipw.SkipW("gru", 2, 3, window=window, **options)
     with torch.no_grad():
         rnn.gate.bias.copy_(torch.tensor(biases))
-    stream = StreamModel.from_model(rnn).create_stream(switches[0][1], seed=seed)
+    stream = StreamModel.from_model(rnn, engine=chosen).create_stream(switches[0][1], seed=seed)
     rng, used, allowed = np.random.default_rng(seed), 0, 0
     for t in range(5 * window):
         if t % window == 0:

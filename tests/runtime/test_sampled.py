@@ -52,5 +52,5 @@ def test_a_sampling_baseline_leaves_inputs_out(tmp_path: Path, kind: str, rate: 
     assert (stream.usage.inputs, stream.usage.processed) == (0, 0)
     with pytest.raises(BudgetError):
         stream.set_operating_point(OperatingPoint())
-    with pytest.raises(ParamsError, match="engine must be one of auto, onnx"):
+    with pytest.raises(ParamsError, match="engine must be one of auto, c, numpy, onnx"):
         own.create_stream(engine="gpu")

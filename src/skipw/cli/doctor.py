@@ -30,6 +30,7 @@ def doctor(data: Data = Path("data")) -> None:
     backends = Table("Backend", "Here", title="Backends", title_justify="left")
     for name, answer in _backends().items():
         backends.add_row(name, _coloured(answer))
+    backends.add_row("stream (C step)", _coloured(_c_step()))
     console.print(backends)
     console.print(f"Devices: {', '.join(_devices())}")
 
@@ -55,6 +56,12 @@ def _backends() -> dict[str, str]:
     from skipw.ops.dispatch import available
 
     return available()
+
+
+def _c_step() -> str:
+    from skipw.runtime.c_stream import missing
+
+    return missing() or "yes"
 
 
 def _devices() -> list[str]:

@@ -31,14 +31,13 @@ def pull(
     """
     from rich.console import Console
 
-    from skipw.runtime.bundle import ENGINES
     from skipw.runtime.bundle_page import sampling_text
     from skipw.tracking.bundling import pull as pull_model
 
     console = Console()
     with console.status(f"pulling {model} ..."):
         bundle = pull_model(model, folder)
-        checks = {engine: bundle.check(engine) for engine in ENGINES}
+        checks = {engine: bundle.check(engine) for engine in ("auto", "onnx")}
     notice = bundle.facts["notice"]
     if notice:
         console.print(notice, style="red", markup=False)

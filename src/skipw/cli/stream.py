@@ -19,7 +19,7 @@ from skipw.errors import DataFormatError, ParamsError, ShapeError
 from skipw.operating_point import OperatingPoint
 
 SETTING = re.compile(r"(budget|threshold)=(\S+)")
-ENGINES = ("auto", "numpy", "onnx")
+ENGINES = ("auto", "c", "numpy", "onnx")
 
 
 @app.command()
@@ -67,13 +67,12 @@ def _open(folder: Path, engine: str, seed: int | None) -> Opened:
         raise ParamsError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}.")
     if (folder / BUNDLE_FILE).is_file() or engine == "onnx":
         bundle = load_bundle(folder)
-        name = "onnx" if engine == "onnx" else "auto"
         return (
-            bundle.stream_model(name),
+            bundle.stream_model(engine),
             bundle.default_point,
-            partial(bundle.create_stream, engine=name, seed=seed),
+            partial(bundle.create_stream, engine=engine, seed=seed),
         )
-    model = StreamModel.load(folder)
+    model = StreamModel.load(folder, engine=engine)
     return model, None, partial(model.create_stream, seed=seed)
 
 

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,28 +25,31 @@ from typing import Any
 import numpy as np
 
 from skipw.data.atomic import replaced_folder, write_json
-from skipw.errors import ChecksumError, DataFormatError, ParamsError
+from skipw.errors import BackendUnavailableError, ChecksumError, DataFormatError, ParamsError
 from skipw.operating_point import OperatingPoint
 from skipw.runtime.bundle_example import EXAMPLE_FILE, Deviation, make_example, read_example, replay
 from skipw.runtime.bundle_page import readme
+from skipw.runtime.c_source import write_c
 from skipw.runtime.checksums import CHECKSUMS_FILE, unlisted_files, verify_checksums, write_checksums
 from skipw.runtime.measured import POINTS_FILE, MeasuredPoint, read_points
 from skipw.runtime.onnx.graphs import write_graphs
-from skipw.runtime.onnx.stream import GRAPHS_FOLDER, OnnxStream, OnnxStreamModel
+from skipw.runtime.onnx.stream import GRAPHS_FOLDER, OnnxStreamModel
 from skipw.runtime.sampled import SampledStream
+from skipw.runtime.stream import ENGINES as STREAM_ENGINES
 from skipw.runtime.stream import Stream, StreamModel
 from skipw.runtime.weights import DENSE, Weights, read_folder
 
 __all__ = ["BUNDLE_FILE", "EdgeBundle", "Origin", "load_bundle", "write_bundle"]
 
+log = logging.getLogger(__name__)
 BUNDLE_FILE = "bundle.json"
 FORMAT_VERSION = 1
-ENGINES = ("auto", "onnx")
+ENGINES = (*STREAM_ENGINES, "onnx")
 LOOP = Path(__file__).with_name("onnx") / "run.py"
-#: The folders of a bundle that are made from the weights alone, and what fills them.
+#: The folders of a bundle that are made from the weights alone, and what fills them; one that can't serve is left out.
 PARTS: dict[str, Callable[[Weights, Path], None]] = {
     GRAPHS_FOLDER: write_graphs,
-    # "c": write_c,  # from skipw.runtime.c_source import write_c
+    "c": write_c,
 }
 
 
@@ -101,26 +105,31 @@ class EdgeBundle:
         """The model, ready to stream.
 
         Args:
-            engine: "auto" (``skipw.StreamModel``) or "onnx" (ONNX Runtime); loaded once.
+            engine: "auto", "c" or "numpy" (``skipw.StreamModel``), or "onnx" (ONNX Runtime); loaded once.
         Raises:
+            BackendUnavailableError: if "c" cannot serve the model.
             ParamsError: for another engine.
         """
         if engine not in ENGINES:
             raise ParamsError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}.")
         if engine not in self._models:
-            self._models[engine] = (OnnxStreamModel if engine == "onnx" else StreamModel).load(self.folder)
+            self._models[engine] = (
+                OnnxStreamModel.load(self.folder)
+                if engine == "onnx"
+                else StreamModel.load(self.folder, engine=engine)
+            )
         return self._models[engine]
 
     def create_stream(
         self, point: OperatingPoint | None = None, *, engine: str = "auto", seed: int | None = None
-    ) -> Stream | OnnxStream | SampledStream:
+    ) -> Stream:
         """A stream at ``point``, by default at the bundle's own; a sampling baseline leaves inputs out.
 
         Raises:
             BudgetError: if the model cannot run there.
         """
         chosen = self.default_point if point is None else point
-        stream = self.stream_model(engine).create_stream(chosen, seed=seed)
+        stream: Stream = self.stream_model(engine).create_stream(chosen, seed=seed)
         kind, rate = self.facts.get("sampling"), self.facts.get("rate")
         if not kind or rate is None:
             return stream
@@ -191,14 +200,12 @@ def write_bundle(
         for file in ("model.safetensors", "model.json"):
             shutil.copyfile(model / file, fresh / file)
         (fresh / POINTS_FILE).write_text(points, encoding="utf-8", newline="")
-        for name, write in PARTS.items():
-            (fresh / name).mkdir()
-            write(weights, fresh / name)
+        parts = [name for name, write in PARTS.items() if _wrote(write, weights, fresh / name)]
         shutil.copyfile(LOOP, fresh / GRAPHS_FOLDER / LOOP.name)
         _write_example(fresh / EXAMPLE_FILE, make_example(fresh, weights, point, examples))
         facts = _facts(weights, origin, point)
         write_json(fresh / BUNDLE_FILE, facts)
-        page = readme(facts, weights, read_points(fresh / POINTS_FILE), tuple(PARTS))
+        page = readme(facts, weights, read_points(fresh / POINTS_FILE), parts)
         (fresh / "README.md").write_text(page, encoding="utf-8")
         write_checksums(fresh)
     return load_bundle(folder)
@@ -230,6 +237,18 @@ def check_target(folder: Path) -> None:
         raise DataFormatError(
             f"{folder} is a bundle, but {extra[0]} was added to it and would be lost; move it elsewhere first."
         )
+
+
+def _wrote(write: Callable[[Weights, Path], None], weights: Weights, folder: Path) -> bool:
+    """Whether a part could be written; the C step serves neither Float64 nor selectors that draw."""
+    folder.mkdir()
+    try:
+        write(weights, folder)
+    except BackendUnavailableError as error:
+        shutil.rmtree(folder)
+        log.info("the bundle has no %s/: %s", folder.name, error)
+        return False
+    return True
 
 
 def _facts(weights: Weights, origin: Origin, point: OperatingPoint | None) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Protocol
 
 import numpy as np
 
-from skipw.errors import BudgetError
 from skipw.models.architecture import Architecture
 from skipw.operating_point import OperatingPoint
 from skipw.runtime.selection import DRAWING, draw_noise, ranking_keys, select_slots
@@ -46,11 +45,7 @@ class Gate(Protocol):
         """The next input was processed and left ``state``."""
 
     def switch(self, point: OperatingPoint | None) -> None:
-        """From the next input on, run at ``point``.
-
-        Raises:
-            BudgetError: if the model cannot; nothing has changed then.
-        """
+        """From the next input on, run at ``point``, which the model can follow."""
 
 
 class WindowGate:
@@ -63,8 +58,6 @@ class WindowGate:
         architecture: of a SkipW.
         point: K and thr.
         generator: what the selectors "sample" and "random" draw from.
-    Raises:
-        BudgetError: if the budget exceeds the window.
     """
 
     __slots__ = (
@@ -95,7 +88,6 @@ class WindowGate:
         self, step: Step, architecture: Architecture, point: OperatingPoint, generator: np.random.Generator
     ) -> None:
         assert architecture.window is not None
-        point.budget_in(architecture.window)
         self._step, self._architecture, self._generator = step, architecture, generator
         self._window, self._point = architecture.window, point
         self._rounding = step.initial[0][0].dtype.type
@@ -132,13 +124,12 @@ class WindowGate:
 
     def switch(self, point: OperatingPoint | None) -> None:
         """The max(0, K - used) most important of the slots still to come, of those that reach thr."""
-        chosen = OperatingPoint() if point is None else point
-        chosen.budget_in(self._window)
+        assert point is not None
         if self._switched_at != self.inputs:  # of several switches before one input, the last alone counts
             self._switched_at, self._base = self.inputs, (self._point, self.plan)
-        self._point = chosen
+        self._point = point
         before, plan = self._base
-        self._follow(plan if chosen == before else self._select())
+        self._follow(plan if point == before else self._select())
 
     def _open(self) -> None:
         """A window begins: its importance (eqs. 6 to 8), its noise and its plan."""
@@ -183,15 +174,11 @@ class AccumulatingGate:
 
     Args:
         step: computes the increment.
-        point: thr; a budget is refused.
-        fixed: whether thr is fixed at 0.5 (SkipRNN).
-    Raises:
-        BudgetError: for a budget, or another thr where it is fixed.
+        point: thr.
     """
 
     __slots__ = (
         "_accumulated",
-        "_fixed",
         "_increment",
         "_one",
         "_step",
@@ -201,8 +188,8 @@ class AccumulatingGate:
         "processed",
     )
 
-    def __init__(self, step: Step, point: OperatingPoint, *, fixed: bool) -> None:
-        self._step, self._fixed = step, fixed
+    def __init__(self, step: Step, point: OperatingPoint) -> None:
+        self._step = step
         self._one = self._accumulated = self._increment = step.initial[0][0].dtype.type(1)
         self.inputs = self.processed = 0
         self.switch(point)
@@ -228,33 +215,19 @@ class AccumulatingGate:
         self.due = bool(self._accumulated >= self._threshold)
 
     def switch(self, point: OperatingPoint | None) -> None:
-        chosen = OperatingPoint() if point is None else point
-        if chosen.budget is not None:
-            raise BudgetError(
-                f"this model has no budget (got {chosen.budget}): its cost is not bounded; use SkipW for a "
-                "strict bound, or move the threshold."
-            )
-        if self._fixed and chosen.threshold != 0.5:
-            raise BudgetError(
-                f"SkipRNN's threshold is fixed at 0.5, got {chosen.threshold}; load its weights into ThrRNN."
-            )
-        self._threshold = type(self._one)(chosen.threshold)
+        assert point is not None
+        self._threshold = type(self._one)(point.threshold)
         self.due = bool(self._accumulated >= self._threshold)
 
 
 class OpenGate:
-    """A dense model: every input is due, there are no operating points.
-
-    Raises:
-        BudgetError: for any operating point.
-    """
+    """A dense model: every input is due, there are no operating points."""
 
     __slots__ = ("due", "inputs", "processed")
 
-    def __init__(self, point: OperatingPoint | None) -> None:
+    def __init__(self) -> None:
         self.due = True
         self.inputs = self.processed = 0
-        self.switch(point)
 
     @property
     def max_in_window(self) -> None:
@@ -272,5 +245,4 @@ class OpenGate:
         self.processed += 1
 
     def switch(self, point: OperatingPoint | None) -> None:
-        if point is not None:
-            raise BudgetError("a dense model processes every input; it has no operating points.")
+        assert point is None

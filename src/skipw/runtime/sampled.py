@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skipw.errors import ParamsError, StreamOrderError
+from skipw.errors import ParamsError
 from skipw.operating_point import OperatingPoint
-from skipw.runtime.stream import Usage
+from skipw.runtime.verbs import Stream, Usage, refuse
 
 __all__ = ["SAMPLING_KINDS", "SampledStream"]
 
@@ -18,7 +18,7 @@ SAMPLING_KINDS = ("random", "periodic")
 ROUNDING = 1e-6  # as in skipw.models.baselines.periodic_updates
 
 
-class SampledStream:
+class SampledStream(Stream):
     """A dense stream, and the rule by which inputs are left out; the verbs are those of ``skipw.Stream``.
 
     Args:
@@ -30,7 +30,7 @@ class SampledStream:
         ParamsError: if the kind is unknown or the rate is no share.
     """
 
-    def __init__(self, stream: Any, kind: str, rate: float, generator: np.random.Generator) -> None:
+    def __init__(self, stream: Stream, kind: str, rate: float, generator: np.random.Generator) -> None:
         if kind not in SAMPLING_KINDS or not 0 <= rate <= 1:
             raise ParamsError(
                 f"expected {' or '.join(SAMPLING_KINDS)} with a rate in [0, 1], got {kind!r} with {rate!r}."
@@ -47,18 +47,14 @@ class SampledStream:
     def process(self, x: Any) -> None:
         """The next input, read; errors as ``skipw.Stream.process``."""
         if not self._due:
-            raise StreamOrderError(
-                f"input {self._inputs} is to be skipped: call skip(); ask needs_input first."
-            )
+            raise refuse("process", self._inputs, None)
         self._stream.process(x)
         self._advance()
 
     def skip(self) -> None:
         """The next input, not read; errors as ``skipw.Stream.skip``."""
         if self._due:
-            raise StreamOrderError(
-                f"input {self._inputs} is to be processed: call process(x); ask needs_input first."
-            )
+            raise refuse("skip", self._inputs, None)
         self._advance()
 
     @property
@@ -68,8 +64,7 @@ class SampledStream:
 
     def output(self) -> npt.NDArray[Any]:
         """The head's output so far."""
-        scores: npt.NDArray[Any] = self._stream.output()
-        return scores
+        return self._stream.output()
 
     def set_operating_point(self, point: OperatingPoint | None) -> None:
         """BudgetError for any point: there are none."""

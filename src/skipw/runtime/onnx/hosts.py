@@ -11,10 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from skipw.errors import BudgetError
 from skipw.models.architecture import Architecture
 from skipw.operating_point import OperatingPoint
-from skipw.runtime.gate import OpenGate
 from skipw.runtime.onnx.graphs import NEXT
 from skipw.runtime.selection import DRAWING, draw_noise
 from skipw.runtime.weights import DENSE
@@ -85,21 +83,15 @@ class Host(Protocol):
 def host_of(
     graphs: dict[str, Graph], a: Architecture, point: OperatingPoint | None, generator: np.random.Generator
 ) -> Host:
-    """The host of a model before its first input."""
+    """The host of a model before its first input; ``point`` was checked by ``skipw.runtime.verbs``."""
     if a.model in DENSE:
-        return Dense(graphs, point)
-    chosen = OperatingPoint() if point is None else point
-    if a.model == "skipw":
-        return Windowed(graphs, a, chosen, generator)
-    return Accumulating(graphs, chosen, fixed=a.model == "skiprnn")
+        return Dense(graphs)
+    assert point is not None
+    return Windowed(graphs, a, point, generator) if a.model == "skipw" else Accumulating(graphs, point)
 
 
 class Windowed:
-    """SkipW. A skipped input runs no graph, except that the last of a window opens the next one.
-
-    Raises:
-        BudgetError: if the budget exceeds the window.
-    """
+    """SkipW. A skipped input runs no graph, except that the last of a window opens the next one."""
 
     def __init__(
         self, graphs: dict[str, Graph], a: Architecture, point: OperatingPoint, generator: np.random.Generator
@@ -153,13 +145,12 @@ class Windowed:
 
     def switch(self, point: OperatingPoint | None) -> None:
         """The graph plans the slots still to come anew; of several switches before one input, the last counts."""
-        chosen = OperatingPoint() if point is None else point
-        chosen.budget_in(self._window)
+        assert point is not None
         if self._switched_at != self.inputs:
             self._switched_at, self._base = self.inputs, (self._point, self.plan, self.memory["due"])
-        self._set(chosen)
+        self._set(point)
         before, plan, due = self._base
-        if chosen == before:
+        if point == before:
             self.memory["due"] = due
         else:
             self.memory["step"] = np.array(self.inputs)
@@ -189,24 +180,18 @@ class Windowed:
 
 
 class Accumulating:
-    """ThrRNN and SkipRNN; a skipped input costs an addition and runs no graph.
-
-    Raises:
-        BudgetError: for a budget, or another threshold than SkipRNN's.
-    """
+    """ThrRNN and SkipRNN; a skipped input costs an addition and runs no graph."""
 
     max_in_window = None
     plan: tuple[int, ...] = ()
 
-    def __init__(self, graphs: dict[str, Graph], point: OperatingPoint, *, fixed: bool) -> None:
-        self._process, self._fixed = graphs["process"], fixed
-        self.memory: Memory = {}
+    def __init__(self, graphs: dict[str, Graph], point: OperatingPoint) -> None:
+        self._process = graphs["process"]
+        self.memory: Memory = {"threshold": np.array(point.threshold, dtype=np.float32)}
         self.inputs = self.processed = 0
         self._one = np.float32(1)
-        self._threshold = self._checked(point)
-        self.memory["threshold"] = np.array(self._threshold)
         graphs["start"](self.memory)
-        self._compare()
+        self.switch(point)
 
     def skip(self) -> None:
         self.inputs += 1
@@ -222,40 +207,35 @@ class Accumulating:
         self._compare()
 
     def switch(self, point: OperatingPoint | None) -> None:
-        self._threshold = self._checked(OperatingPoint() if point is None else point)
+        assert point is not None
+        self._threshold = np.float32(point.threshold)
         self._compare()
 
     def _compare(self) -> None:
         self.due = bool(self.memory["accumulated"] >= self._threshold)
 
-    def _checked(self, point: OperatingPoint) -> np.float32:
-        if point.budget is not None:
-            raise BudgetError(
-                f"this model has no budget (got {point.budget}): its cost is not bounded; use SkipW for a "
-                "strict bound, or move the threshold."
-            )
-        if self._fixed and point.threshold != 0.5:
-            raise BudgetError(
-                f"SkipRNN's threshold is fixed at 0.5, got {point.threshold}; load its weights into ThrRNN."
-            )
-        return np.float32(point.threshold)
 
+class Dense:
+    """A dense model: every input is due, and there are no operating points."""
 
-class Dense(OpenGate):
-    """A dense model: every input is due.
+    due = True
+    max_in_window = None
+    plan: tuple[int, ...] = ()
 
-    Raises:
-        BudgetError: for any operating point.
-    """
-
-    def __init__(self, graphs: dict[str, Graph], point: OperatingPoint | None) -> None:
-        super().__init__(point)
+    def __init__(self, graphs: dict[str, Graph]) -> None:
         self._process = graphs["process"]
         self.memory: Memory = {}
+        self.inputs = self.processed = 0
         graphs["start"](self.memory)
 
-    def process(self, x: npt.NDArray[Any]) -> None:  # type: ignore[override]
+    def process(self, x: npt.NDArray[Any]) -> None:
         self.memory["x"] = x
         self._process(self.memory)
         self.inputs += 1
         self.processed += 1
+
+    def skip(self) -> None:
+        self.inputs += 1
+
+    def switch(self, point: OperatingPoint | None) -> None:
+        assert point is None

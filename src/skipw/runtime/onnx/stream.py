@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skipw.errors import BudgetError, DataFormatError, StreamOrderError
+from skipw.errors import DataFormatError
 from skipw.models.architecture import Architecture
 from skipw.operating_point import OperatingPoint
 from skipw.runtime.checksums import verify_where_listed
 from skipw.runtime.encoding import encoder_of
 from skipw.runtime.onnx.graphs import build_graphs
 from skipw.runtime.onnx.hosts import Graph, host_of
-from skipw.runtime.stream import Usage
-from skipw.runtime.weights import DENSE, Weights, read_folder
+from skipw.runtime.verbs import Stream, Usage, checked_point, refuse
+from skipw.runtime.weights import Weights, read_folder
 
 __all__ = ["GRAPHS_FOLDER", "OnnxStream", "OnnxStreamModel"]
 
@@ -104,8 +104,8 @@ class OnnxStreamModel:
         return self._encode(raw).astype(self._dtype, copy=False)
 
 
-class OnnxStream:
-    """One sequence, input by input. Make one with :meth:`OnnxStreamModel.create_stream`."""
+class OnnxStream(Stream):
+    """See :class:`skipw.runtime.verbs.Stream`. Make one with :meth:`OnnxStreamModel.create_stream`."""
 
     __slots__ = ("_generator", "_host", "_model", "_point")
 
@@ -113,81 +113,43 @@ class OnnxStream:
         self, model: OnnxStreamModel, point: OperatingPoint | None, generator: np.random.Generator
     ) -> None:
         self._model, self._generator = model, generator
-        self._point = self._checked(point)
-        self._host = host_of(model._graphs, model.architecture, self._point, generator)
+        self._point = checked_point(model.architecture, point)
+        self.reset()
 
     @property
     def needs_input(self) -> bool:
-        """Whether the next input is to be processed; if not, it need not even be recorded."""
         return self._host.due
 
     def process(self, x: Any) -> None:
-        """The next input, read.
-
-        Args:
-            x: raw Float[D], normalised by the graph; for token models an id or a word.
-        Raises:
-            StreamOrderError: if the next input is to be skipped.
-            ShapeError: for a wrong width, a value that is not finite, an id out of range; nothing has changed.
-        """
         if not self._host.due:
-            raise StreamOrderError(f"{self._where()} is to be skipped: call skip(); ask needs_input first.")
+            raise refuse("process", self._host.inputs, self._model.window)
         self._host.process(self._model.read(x))
 
     def skip(self) -> None:
-        """The next input, not read.
-
-        Raises:
-            StreamOrderError: if the next input is to be processed.
-        """
         if self._host.due:
-            raise StreamOrderError(
-                f"{self._where()} is to be processed: call process(x); ask needs_input first."
-            )
+            raise refuse("skip", self._host.inputs, self._model.window)
         self._host.skip()
 
     @property
     def plan(self) -> tuple[int, ...]:
-        """Offsets still to be processed in this window, ascending; empty for models without windows."""
         return self._host.plan
 
     def output(self) -> npt.NDArray[np.float32]:
-        """The head's output so far, Float[num_outputs]; without head the top layer's state Float[N]."""
         scores: npt.NDArray[np.float32] = self._host.memory["scores"].copy()
         return scores
 
     def set_operating_point(self, point: OperatingPoint | None) -> None:
-        """Run at ``point`` from the next input on, also within a window.
-
-        Raises:
-            BudgetError: if the model cannot run there; nothing has changed then.
-        """
-        checked = self._checked(point)
+        checked = checked_point(self._model.architecture, point)
         self._host.switch(checked)
         self._point = checked
 
     @property
     def operating_point(self) -> OperatingPoint | None:
-        """Where the stream runs; None for dense models."""
         return self._point
 
     @property
     def usage(self) -> Usage:
-        """What the stream has cost so far."""
         return Usage(self._host.inputs, self._host.processed, self._host.max_in_window)
 
     def reset(self) -> None:
-        """Begin a new sequence at the same operating point; random draws go on."""
         self._host = host_of(self._model._graphs, self._model.architecture, self._point, self._generator)
-
-    def _checked(self, point: OperatingPoint | None) -> OperatingPoint | None:
-        if point is not None and not isinstance(point, OperatingPoint):
-            raise BudgetError(f"expected an OperatingPoint, got {type(point).__name__}.")
-        if self._model.architecture.model in DENSE:
-            return point
-        return OperatingPoint() if point is None else point
-
-    def _where(self) -> str:
-        window, inputs = self._model.window, self._host.inputs
-        offset = "" if window is None else f" (offset {inputs % window} of its window)"
-        return f"input {inputs}{offset}"

@@ -1,0 +1,92 @@
+/* Reads words from standard input and processes at most K of every L.
+ *
+ *     ./example [BUDGET [THRESHOLD]] < frames.txt         token ids, as in frames.txt
+ *     echo "a fine film ." | ./example                    or words, lower case, punctuation apart
+ *
+ * embedding.bin (the vectors) and vocabulary.txt (a word a line, its id is the line's number from 0) lie in the
+ * working directory; a board would keep them in flash. A skipped word is not looked up.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model.h"
+
+#define UNKNOWN 1 /* the id of all words outside the vocabulary */
+
+static double memory[(SKIPW_MODEL_MEMORY + sizeof(double) - 1) / sizeof(double)];
+
+/* The id of a word: a number is one already. */
+static unsigned long id_of(const char *word)
+{
+  char *end, line[256];
+  unsigned long id = strtoul(word, &end, 10), row = 0;
+  if (!*end && id < SKIPW_MODEL_VOCABULARY) return id;
+  FILE *vocabulary = fopen("vocabulary.txt", "r");
+  id = UNKNOWN;
+  while (vocabulary && fgets(line, sizeof line, vocabulary)) {
+    line[strcspn(line, "\n")] = '\0';
+    if (!strcmp(line, word)) {
+      id = row;
+      break;
+    }
+    ++row;
+  }
+  if (vocabulary) fclose(vocabulary);
+  return id;
+}
+
+/* The vector of a word; 0 if it cannot be read. */
+static int look_up(FILE *embedding, unsigned long id, float *vector)
+{
+  const long size = (long)(SKIPW_MODEL_INPUTS * sizeof *vector);
+  if (fseek(embedding, (long)id * size, SEEK_SET)) return 0;
+  return fread(vector, sizeof *vector, SKIPW_MODEL_INPUTS, embedding) == SKIPW_MODEL_INPUTS;
+}
+
+int main(int count, char **words)
+{
+  skipw_stream stream;
+  float vector[SKIPW_MODEL_INPUTS], output[SKIPW_MODEL_OUTPUTS];
+  char word[256];
+  unsigned best = 0;
+  const uint32_t budget = count > 1 ? (uint32_t)strtoul(words[1], NULL, 10) : SKIPW_MODEL_BUDGET;
+  const float threshold = count > 2 ? strtof(words[2], NULL) : SKIPW_MODEL_THRESHOLD;
+  FILE *embedding = fopen("embedding.bin", "rb");
+  int error = skipw_init(&stream, &skipw_model_data, memory, sizeof memory);
+  if (!embedding) {
+    fprintf(stderr, "embedding.bin is not here\n");
+    return 1;
+  }
+  if (!error && (count > 1 || skipw_model_data.kind == SKIPW_SKIPW))
+    error = skipw_set_point(&stream, budget, threshold);
+  while (!error && scanf("%255s", word) == 1) {
+    if (!skipw_needs_input(&stream)) {
+      error = skipw_skip(&stream);
+      putchar('.');
+    } else if (look_up(embedding, id_of(word), vector)) {
+      error = skipw_process_normalised(&stream, vector);
+      putchar('x');
+    } else {
+      error = SKIPW_ERROR_INPUT;
+    }
+    if (stream.offset == 0 && SKIPW_MODEL_WINDOW > 1) putchar(' ');
+  }
+  fclose(embedding);
+  putchar('\n');
+  if (error) {
+    fprintf(stderr, "error %d at word %lu; skipw.h says what it means\n", error, (unsigned long)stream.inputs);
+    return 1;
+  }
+  skipw_output(&stream, output);
+  printf("output");
+  for (unsigned i = 0; i < SKIPW_MODEL_OUTPUTS; ++i) {
+    printf(" %.6g", (double)output[i]);
+    if (output[i] > output[best]) best = i;
+  }
+  printf("\n");
+  if (SKIPW_MODEL_IS_CLASSIFIER) printf("class %s\n", skipw_model_classes[best]);
+  printf("processed %lu of %lu, at most %u in a window of %u\n", (unsigned long)stream.processed,
+         (unsigned long)stream.inputs, stream.max_in_window, SKIPW_MODEL_WINDOW);
+  return 0;
+}

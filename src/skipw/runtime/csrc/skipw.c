@@ -1,0 +1,320 @@
+/* The stream: which inputs are processed (eqs. 1 to 3 and 6 to 10), and what processing one does (eqs. 4 and 5). */
+#include "skipw.h"
+
+#include <string.h>
+
+#include "skipw_internal.h"
+
+/* ---- memory: floats that are 8-byte multiples each, then the wide values, then bytes */
+
+static size_t state_size(const skipw_model *m) { return (size_t)m->layers * skipw_parts(m) * m->hidden_size; }
+
+static size_t products_size(const skipw_model *m)
+{
+  const size_t gates = (size_t)skipw_blocks(m) * m->hidden_size;
+  return gates > m->hidden.outputs ? gates : m->hidden.outputs; /* the head's hidden units lie there too */
+}
+
+static int fits(const skipw_matrix *matrix, uint32_t outputs, uint32_t inputs)
+{
+  return matrix->values && matrix->outputs == outputs && matrix->inputs == inputs;
+}
+
+static int is_sound(const skipw_model *m)
+{
+  if (!m || m->format != SKIPW_FORMAT || !m->layers || !m->input_size || !m->hidden_size || !m->window) return 0;
+  if (m->kind > SKIPW_SKIPRNN || m->cell > SKIPW_LSTM || m->select > SKIPW_FIRST_ABOVE || !m->initial) return 0;
+  if (m->normaliser.kind == SKIPW_STANDARD && !(m->normaliser.mean && m->normaliser.scale)) return 0;
+  if ((m->normaliser.kind == SKIPW_POSE || m->normaliser.has_missing) && m->input_size % 2) return 0;
+  const uint32_t gates = skipw_blocks(m) * m->hidden_size;
+  for (uint32_t i = 0; i < m->layers; ++i) {
+    const skipw_layer *layer = m->layer + i;
+    if (!fits(&layer->input, gates, i ? m->hidden_size : m->input_size)) return 0;
+    if (!fits(&layer->state, gates, m->hidden_size)) return 0;
+  }
+  if (m->kind != SKIPW_DENSE && !(fits(&m->gate, m->window, m->hidden_size) && m->gate_bias)) return 0;
+  if (m->kind != SKIPW_SKIPW && m->window != 1) return 0;
+  if (m->hidden.values && m->hidden.inputs != m->hidden_size) return 0;
+  return !m->output.values || m->output.inputs == (m->hidden.values ? m->hidden.outputs : m->hidden_size);
+}
+
+static size_t even(size_t count) { return (count + 1) & ~(size_t)1; }
+
+size_t skipw_memory(const skipw_model *m)
+{
+  if (!is_sound(m)) return 0;
+  const size_t floats =
+      even(state_size(m)) + even(m->window) + 2 * even(products_size(m)) + even(m->input_size);
+  const size_t bytes = floats * sizeof(float) + even(m->input_size) * sizeof(skipw_wide) + 2 * (size_t)m->window;
+  return (bytes + 7) & ~(size_t)7;
+}
+
+int skipw_init(skipw_stream *s, const skipw_model *m, void *memory, size_t size)
+{
+  const size_t needed = skipw_memory(m);
+  if (!needed || !s) return SKIPW_ERROR_MODEL;
+  if (!memory || size < needed || (uintptr_t)memory % sizeof(skipw_wide)) return SKIPW_ERROR_MEMORY;
+  memset(s, 0, sizeof *s);
+  memset(memory, 0, needed);
+  s->model = m;
+  s->raw = (skipw_wide *)memory;
+  s->state = (float *)(s->raw + even(m->input_size));
+  s->importance = s->state + even(state_size(m));
+  s->from_input = s->importance + even(m->window);
+  s->from_state = s->from_input + even(products_size(m));
+  s->features = s->from_state + even(products_size(m));
+  s->selected = (uint8_t *)(s->features + even(m->input_size));
+  s->before = s->selected + m->window;
+  s->budget = m->window;
+  s->threshold = 0.5f;
+  skipw_reset(s);
+  return SKIPW_OK;
+}
+
+/* ---- the gates */
+
+/* What drives the gate: the top layer's h of a GRU, its c of an LSTM. */
+static const float *driver(const skipw_stream *s)
+{
+  return s->state + state_size(s->model) - s->model->hidden_size;
+}
+
+/* The time feature, divided by its scale. */
+static float time_feature(const skipw_stream *s)
+{
+  const skipw_model *m = s->model;
+  uint64_t value = s->inputs;
+  if (m->time_feature == SKIPW_WINDOW) value = s->inputs / m->window;
+  if (m->time_feature == SKIPW_SINCE_UPDATE && s->updated) value = s->inputs - s->last_update;
+  return (float)value / m->time_scale;
+}
+
+/* The most important slot that is still to come, reaches the threshold and is not selected yet; ties go to the
+ * earliest. L if there is none. */
+static uint32_t most_important(const skipw_stream *s)
+{
+  uint32_t best = s->model->window;
+  for (uint32_t slot = s->offset; slot < s->model->window; ++slot)
+    if (!s->selected[slot] && s->importance[slot] >= s->threshold
+        && (best == s->model->window || s->importance[slot] > s->importance[best]))
+      best = slot;
+  return best;
+}
+
+/* Whether slots of this selector that don't reach the threshold use up budget (all but NaN, which rank last). */
+static int counts(const skipw_stream *s, uint32_t slot)
+{
+  if (s->model->select == SKIPW_FIRST || s->model->select == SKIPW_LAST)
+    return s->importance[slot] == s->importance[slot];
+  return s->importance[slot] >= s->threshold;
+}
+
+/* Eqs. 9 and 10 over the slots that are still to come: by index, so that never more than K are selected. */
+static void select_slots(skipw_stream *s)
+{
+  const uint32_t window = s->model->window;
+  uint32_t left = s->budget > s->used ? s->budget - s->used : 0;
+  uint32_t candidates = 0;
+  for (uint32_t slot = s->offset; slot < window; ++slot) candidates += (uint32_t)counts(s, slot);
+  memset(s->selected + s->offset, 0, window - s->offset);
+  if (s->model->select == SKIPW_TOPK && left < candidates) {
+    for (; left; --left) s->selected[most_important(s)] = 1;
+    return;
+  }
+  /* all of them, or the first or last `left` in order of time */
+  uint32_t passed = s->model->select == SKIPW_LAST && candidates > left ? candidates - left : 0;
+  for (uint32_t slot = s->offset; slot < window && left; ++slot) {
+    if (!counts(s, slot)) continue;
+    if (passed) {
+      --passed;
+      continue;
+    }
+    s->selected[slot] = s->importance[slot] >= s->threshold;
+    --left;
+  }
+}
+
+/* A window begins: its importance (eqs. 6 to 8) and which of its inputs are processed. */
+static void open_window(skipw_stream *s)
+{
+  const skipw_model *m = s->model;
+  s->offset = s->used = 0;
+  s->switched = 0;
+  skipw_product(&m->gate, driver(s), m->gate_bias, s->importance);
+  if (m->gate_time) {
+    const float time = time_feature(s);
+    for (uint32_t slot = 0; slot < m->window; ++slot) s->importance[slot] += m->gate_time[slot] * time;
+  }
+  skipw_sigmoid(s->importance, m->window);
+  select_slots(s);
+  s->due = s->selected[0];
+}
+
+/* One input has passed. */
+static void advance(skipw_stream *s, int processed)
+{
+  ++s->inputs;
+  switch (s->model->kind) {
+    case SKIPW_SKIPW:
+      if (++s->offset == s->model->window) open_window(s);
+      else s->due = s->selected[s->offset];
+      break;
+    case SKIPW_THRRNN:
+    case SKIPW_SKIPRNN: /* eqs. 2 and 3 */
+      if (processed) {
+        skipw_product(&s->model->gate, driver(s), s->model->gate_bias, &s->increment);
+        skipw_sigmoid(&s->increment, 1);
+        s->accumulated = s->increment;
+      } else {
+        const float sum = s->accumulated + s->increment;
+        s->accumulated = sum > 1.0f ? 1.0f : sum; /* NaN stays NaN and is never processed */
+      }
+      s->due = s->accumulated >= s->threshold;
+      break;
+    default:
+      s->due = 1;
+  }
+}
+
+void skipw_reset(skipw_stream *s)
+{
+  const skipw_model *m = s->model;
+  memcpy(s->state, m->initial, state_size(m) * sizeof(float));
+  s->inputs = s->processed = s->last_update = 0;
+  s->max_in_window = s->offset = s->used = 0;
+  s->updated = s->switched = 0;
+  s->accumulated = s->increment = 1.0f; /* the first input is always processed */
+  s->due = m->kind != SKIPW_DENSE ? s->accumulated >= s->threshold : 1;
+  if (m->kind == SKIPW_SKIPW) open_window(s);
+}
+
+static int is_possible(const skipw_model *m, uint32_t budget, float threshold)
+{
+  const int whole = budget == SKIPW_WHOLE_WINDOW;
+  if (!(threshold >= 0.0f && threshold <= 1.0f)) return 0;
+  switch (m->kind) {
+    case SKIPW_SKIPW: return whole || budget <= m->window;
+    case SKIPW_THRRNN: return whole;
+    case SKIPW_SKIPRNN: return whole && threshold == 0.5f;
+    default: return 0;
+  }
+}
+
+int skipw_set_point(skipw_stream *s, uint32_t budget, float threshold)
+{
+  const skipw_model *m = s->model;
+  if (!is_possible(m, budget, threshold)) return SKIPW_ERROR_POINT;
+  if (m->kind != SKIPW_SKIPW) {
+    s->threshold = threshold;
+    s->due = s->accumulated >= threshold;
+    return SKIPW_OK;
+  }
+  if (!s->switched || s->switched_at != s->inputs) { /* of several switches before one input the last alone counts */
+    s->switched = 1;
+    s->switched_at = s->inputs;
+    s->budget_before = s->budget;
+    s->threshold_before = s->threshold;
+    memcpy(s->before, s->selected, m->window);
+  }
+  s->budget = budget == SKIPW_WHOLE_WINDOW ? m->window : budget;
+  s->threshold = threshold;
+  if (s->budget == s->budget_before && threshold == s->threshold_before) memcpy(s->selected, s->before, m->window);
+  else select_slots(s);
+  s->due = s->selected[s->offset];
+  return SKIPW_OK;
+}
+
+/* ---- inputs */
+
+int skipw_skip(skipw_stream *s)
+{
+  if (s->due) return SKIPW_ERROR_ORDER;
+  advance(s, 0);
+  return SKIPW_OK;
+}
+
+/* S(s_{t-1}, x_t) through all layers; every layer reads its own old state and the new h below it. */
+static void step_cells(skipw_stream *s, const float *x)
+{
+  const skipw_model *m = s->model;
+  float *state = s->state;
+  for (uint32_t i = 0; i < m->layers; ++i, state += skipw_parts(m) * m->hidden_size) {
+    const skipw_layer *layer = m->layer + i;
+    skipw_product(&layer->input, x, layer->input_bias, s->from_input);
+    skipw_product(&layer->state, state, layer->state_bias, s->from_state);
+    if (m->cell == SKIPW_GRU) skipw_gru(state, s->from_input, s->from_state, m->hidden_size);
+    else skipw_lstm(state, s->from_input, s->from_state, m->hidden_size);
+    x = state;
+  }
+}
+
+static int process(skipw_stream *s, const float *features)
+{
+  step_cells(s, features);
+  s->updated = 1;
+  s->last_update = s->inputs;
+  ++s->processed;
+  if (s->model->kind == SKIPW_SKIPW && ++s->used > s->max_in_window) s->max_in_window = s->used;
+  advance(s, 1);
+  return SKIPW_OK;
+}
+
+static int process_raw(skipw_stream *s)
+{
+  if (!skipw_normalise(&s->model->normaliser, s->raw, s->features, s->model->input_size)) return SKIPW_ERROR_INPUT;
+  return process(s, s->features);
+}
+
+int skipw_process(skipw_stream *s, const float *input)
+{
+  if (!s->due) return SKIPW_ERROR_ORDER;
+  for (uint32_t i = 0; i < s->model->input_size; ++i) s->raw[i] = (skipw_wide)input[i];
+  return process_raw(s);
+}
+
+#ifndef SKIPW_NO_DOUBLE
+int skipw_process_double(skipw_stream *s, const double *input)
+{
+  if (!s->due) return SKIPW_ERROR_ORDER;
+  memcpy(s->raw, input, s->model->input_size * sizeof(double));
+  return process_raw(s);
+}
+#endif
+
+int skipw_process_normalised(skipw_stream *s, const float *input)
+{
+  if (!s->due) return SKIPW_ERROR_ORDER;
+  for (uint32_t i = 0; i < s->model->input_size; ++i)
+    if (input[i] - input[i] != 0) return SKIPW_ERROR_INPUT;
+  return process(s, input);
+}
+
+/* ---- what a caller reads */
+
+uint32_t skipw_plan(const skipw_stream *s, uint32_t *offsets)
+{
+  uint32_t count = 0;
+  if (s->model->kind != SKIPW_SKIPW) return 0;
+  for (uint32_t slot = s->offset; slot < s->model->window; ++slot)
+    if (s->selected[slot]) offsets[count++] = slot;
+  return count;
+}
+
+uint32_t skipw_output_size(const skipw_model *m) { return m->output.values ? m->output.outputs : m->hidden_size; }
+
+void skipw_output(skipw_stream *s, float *output)
+{
+  const skipw_model *m = s->model;
+  const float *h = s->state + (size_t)(m->layers - 1) * skipw_parts(m) * m->hidden_size;
+  if (!m->output.values) {
+    memcpy(output, h, m->hidden_size * sizeof(float));
+    return;
+  }
+  if (m->hidden.values) {
+    skipw_product(&m->hidden, h, m->hidden_bias, s->from_state);
+    for (uint32_t i = 0; i < m->hidden.outputs; ++i)
+      s->from_state[i] = s->from_state[i] < 0 ? 0 : s->from_state[i]; /* NaN stays NaN */
+    h = s->from_state;
+  }
+  skipw_product(&m->output, h, m->output_bias, output);
+}

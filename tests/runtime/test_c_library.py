@@ -1,0 +1,342 @@
+"""The C99 library of a board, compiled here: against traces of the reference, under sanitizers, and for Arm."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import skipw
+from skipw import OperatingPoint, Schedule
+from skipw.data.normaliser import Normaliser
+from skipw.errors import BackendUnavailableError
+from skipw.models.architecture import Architecture
+from skipw.runtime import build
+from skipw.runtime.c_source import write_c
+from skipw.runtime.quantisation import dequantise, quantise, rounded_weights
+from skipw.runtime.stream import StreamModel
+from skipw.runtime.weights import Weights, of_module
+
+CC = build.find_compiler()
+STRICT = (
+    "-std=c99",
+    "-pedantic",
+    "-Wall",
+    "-Wextra",
+    "-Wconversion",
+    "-Wno-sign-conversion",
+    "-Wno-psabi",
+    "-Werror",
+)
+WATCHED = ("-O1", "-g1", "-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all")
+BUILDS = {
+    "sanitized": WATCHED,
+    "plain": (*WATCHED, "-DSKIPW_PLAIN"),
+    "optimised": ("-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
+    "no-double": (*WATCHED, "-DSKIPW_NO_DOUBLE"),
+    "int8": (*WATCHED, "-DSKIPW_INT8"),
+}
+STEPS = 61
+pytestmark = pytest.mark.skipif(CC is None, reason="there is no C compiler here")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, what it reads, and where it runs: pairs (input, point)."""
+
+    kind: str
+    cell: str = "gru"
+    hidden: int = 9
+    layers: int = 1
+    window: int | None = 7
+    width: int = 5
+    switches: tuple[tuple[int, OperatingPoint], ...] = (
+        (0, OperatingPoint(3, 0.3)),
+        (17, OperatingPoint(5, 0.1)),
+        (40, OperatingPoint(1, 0.0)),
+    )
+    settings: Mapping[str, Any] | None = None
+    normaliser: str = "none"
+    head: int | None = None
+
+
+POINTS = ((0, OperatingPoint(threshold=0.4)), (23, OperatingPoint(threshold=0.8)))
+CASES = {
+    "skipw-gru": Case("skipw"),
+    "skipw-lstm-2": Case("skipw", "lstm", layers=2, window=6),
+    "skipw-60": Case("skipw", hidden=60, layers=2, window=8, width=36, normaliser="pose", head=60),
+    "skipw-130": Case("skipw", "lstm", hidden=130, window=70, normaliser="standard", width=6, head=0),
+    "skipw-first": Case("skipw", settings={"select": "first", "time_feature": "window"}, head=0),
+    "skipw-last": Case(
+        "skipw", settings={"select": "last", "time_feature": "since_update"}, normaliser="scale"
+    ),
+    "skipw-first-above": Case(
+        "skipw", settings={"select": "first_above", "time_feature": "none", "initial_state": "zeros"}
+    ),
+    "skipw-window-1": Case("skipw", window=1, switches=((0, OperatingPoint(1, 0.5)),)),
+    "skipw-nothing": Case("skipw", switches=((0, OperatingPoint(0, 0.0)),)),
+    "thrrnn": Case("thrrnn", "lstm", window=None, switches=POINTS),
+    "skiprnn": Case("skiprnn", layers=2, window=None, switches=((0, OperatingPoint()),)),
+    "dense": Case("dense", window=None, switches=(), head=16),
+}  # fmt: skip
+
+
+def weights_of(case: Case) -> tuple[Any, Weights]:
+    """A model with gates that open and close, and its weights with their normaliser."""
+    torch.manual_seed(5)
+    architecture = Architecture(
+        case.kind, case.width, 3, "classification", case.cell, case.hidden, case.layers, case.window,
+        head_hidden=case.head or 0, **(case.settings or {}),
+    )  # fmt: skip
+    model = architecture.build().eval()
+    with torch.no_grad():
+        if case.kind != "dense":
+            model.rnn.gate.weight.normal_(0, 1.2)
+            model.rnn.gate.bias.fill_(0.0 if case.kind == "skipw" else -0.6)
+    description = {
+        "normaliser": normaliser_of(case).to_json(),
+        "classes": ['one "quoted"', "två\n", "th*/ree??/"],
+    }
+    if case.head is None:
+        return model.rnn, of_module(model.rnn, description)
+    return model, of_module(model, description)
+
+
+def normaliser_of(case: Case) -> Normaliser:
+    rng = np.random.default_rng(1)
+    mean, scale = tuple(rng.normal(300, 50, case.width)), tuple(rng.uniform(20, 90, case.width))
+    match case.normaliser:
+        case "none":
+            return Normaliser("none", case.width)
+        case "pose":
+            return Normaliser("pose", case.width, clip=3.0, missing=0.0)
+        case "scale":
+            return Normaliser("scale", case.width, mean, scale)
+        case _:
+            return Normaliser("standard", case.width, mean, scale, clip=1.5, missing=0.0)
+
+
+def inputs_of(case: Case) -> np.ndarray:
+    """Float32[T, D], raw; some joints are missing and one pose has no size."""
+    rng = np.random.default_rng(2)
+    if case.normaliser == "none":
+        return rng.normal(size=(STEPS, case.width)).astype(np.float32)
+    x = rng.uniform(100, 500, size=(STEPS, case.width)).astype(np.float32)
+    if case.normaliser in ("pose", "standard"):
+        x[::3, 2:4] = 0
+        x[5] = 0
+        x[6] = 250
+    return x
+
+
+def expected(case: Case, model: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Bool[T] and Float[T, outputs] of the reference backend."""
+    x = torch.from_numpy(normaliser_of(case)(inputs_of(case)))[None]
+    at = {} if case.kind == "dense" else {"at": Schedule(list(case.switches))}
+    rnn = model if case.head is None else model.rnn
+    with torch.no_grad():
+        y = rnn(x, backend="reference", **at)
+        output = y.output if case.head is None else model.head(y.output)
+    return y.updates[0].numpy(), output[0].numpy()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[list[float]]]:
+    """``run(weights, commands, build, prefix, compiler)``: compile the model's files with the driver and talk to it."""
+    made: dict[tuple[str, ...], Path] = {}
+
+    def objects(weights: Weights, compiler: tuple[str, ...], flags: tuple[str, ...]) -> tuple[Path, Path]:
+        folder = tmp_path_factory.mktemp("model")
+        write_c(weights, folder)
+        if (*compiler, *flags) not in made:
+            library = made[(*compiler, *flags)] = tmp_path_factory.mktemp("library")
+            sources = [str(folder / name) for name in build.BOARD_SOURCES]
+            subprocess.run([*compiler, *STRICT, *flags, "-c", *sources], cwd=library, check=True)
+        return folder, made[(*compiler, *flags)]
+
+    def answer(
+        weights: Weights,
+        commands: str,
+        flags: tuple[str, ...],
+        *,
+        compiler: tuple[str, ...] = tuple(CC or ()),
+        prefix: tuple[str, ...] = (),
+    ) -> list[list[float]]:
+        folder, library = objects(weights, compiler, flags)
+        driver = str(Path(__file__).with_name("driver.c"))
+        sources = [str(folder / "model.c"), driver, *map(str, sorted(library.glob("*.o")))]
+        program = folder / "driver"
+        command = [*compiler, *STRICT, *flags, f"-I{folder}", *sources, "-lm", "-o", str(program)]
+        subprocess.run(command, check=True)
+        done = subprocess.run(
+            [*prefix, str(program)], input=commands, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return [[float(value) for value in line.split()] for line in done.stdout.splitlines()]
+
+    return answer
+
+
+def commands_of(case: Case) -> str:
+    lines, switches = [], dict(case.switches) if case.kind != "dense" else {}
+    for t, frame in enumerate(inputs_of(case)):
+        if t in switches:
+            point = switches[t]
+            lines.append(f"p {-1 if point.budget is None else point.budget} {point.threshold}")
+        lines.append("x " + " ".join(f"{value:.9g}" for value in frame))
+    return "\n".join(lines)
+
+
+def compare(
+    case: Case, rows: list[list[float]], updates: np.ndarray, outputs: np.ndarray, tolerance: float
+) -> None:
+    switched = [row for row in rows if len(row) == 1]
+    steps = [row for row in rows if len(row) > 1]
+    assert all(row == [0.0] for row in switched) and len(steps) == STEPS
+    np.testing.assert_array_equal([row[0] for row in steps], updates)
+    np.testing.assert_allclose([row[2:] for row in steps], outputs, rtol=0, atol=tolerance)
+    if case.kind == "skipw":
+        for t, row in enumerate(steps):
+            end = (t // case.window + 1) * case.window
+            later = [start for start, _ in case.switches if t < start < end]
+            if not later and end <= STEPS:
+                assert row[1] == updates[t:end].sum(), f"the plan at input {t}"
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("built", ["sanitized", "optimised"])
+def test_equal_to_the_reference_step_by_step(name: str, built: str, run: Any) -> None:
+    case = CASES[name]
+    model, weights = weights_of(case)
+    rows = run(weights, commands_of(case), BUILDS[built])
+    compare(case, rows, *expected(case, model), tolerance=1e-5)
+
+
+@pytest.mark.parametrize("name", ["skipw-60", "skipw-130", "thrrnn"])
+@pytest.mark.parametrize(("built", "tolerance"), [("plain", 1e-5), ("no-double", 5e-5)])
+def test_without_vectors_and_without_doubles(name: str, built: str, tolerance: float, run: Any) -> None:
+    case = CASES[name]
+    model, weights = weights_of(case)
+    compare(case, run(weights, commands_of(case), BUILDS[built]), *expected(case, model), tolerance=tolerance)
+
+
+@pytest.mark.parametrize("name", ["skipw-60", "skipw-lstm-2", "thrrnn", "dense"])
+def test_int8_computes_with_the_rounded_weights(name: str, run: Any) -> None:
+    case = CASES[name]
+    _, weights = weights_of(case)
+    stream = StreamModel(rounded_weights(weights), "numpy").create_stream()
+    switches = dict(case.switches)
+    updates, outputs = [], []
+    for t, frame in enumerate(inputs_of(case)):
+        if t in switches:
+            stream.set_operating_point(switches[t])
+        updates.append(stream.needs_input)
+        if updates[-1]:
+            stream.process(frame)
+        else:
+            stream.skip()
+        outputs.append(stream.output())
+    compare(case, run(weights, commands_of(case), BUILDS["int8"]), np.array(updates), np.array(outputs), 1e-5)
+
+
+def test_rounding_moves_no_weight_by_more_than_half_a_step() -> None:
+    matrix = np.random.default_rng(0).normal(size=(40, 30)).astype(np.float32)
+    matrix[3] = 0
+    values, scale = quantise(matrix)
+    assert values.dtype == np.int8 and abs(values.astype(int)).max() == 127
+    assert (np.abs(dequantise(values, scale) - matrix) <= scale[:, np.newaxis] * 0.5001).all()
+    assert not dequantise(values, scale)[3].any()
+
+
+def test_impossible_points_are_refused(run: Any) -> None:
+    for name, bad in (("skipw-gru", ("8 0.5", "3 1.5", "3 -0.1", "3 nan")), ("thrrnn", ("1 0.5",)),
+                      ("skiprnn", ("-1 0.4", "1 0.5")), ("dense", ("-1 0.5",))):  # fmt: skip
+        _, weights = weights_of(CASES[name])
+        rows = run(weights, "\n".join(f"p {point}" for point in bad), BUILDS["sanitized"])
+        assert rows == [[-3.0]] * len(bad), name
+
+
+@pytest.mark.slow
+def test_a_hundred_million_inputs(run: Any) -> None:
+    """At constant memory (the library never allocates) and with a skipped input below 1 % of a processed one."""
+    case = Case("skipw", hidden=60, layers=2, window=8, width=36)
+    _, weights = weights_of(case)
+    (_, skipped, _, processed) = run(
+        weights, "p 0 0\nn 100000000\np 8 0\nn 20000", BUILDS["optimised"]
+    )  # fmt: skip
+    assert skipped[:3] == [1e8, 0, 0]
+    assert processed[:3] == [1e8 + 20000, 20000, 8]
+    assert skipped[3] < 0.01 * processed[3] + 0.2e-9, (
+        f"{skipped[3] * 1e9:.2f} ns, {processed[3] * 1e9:.1f} ns"
+    )
+
+
+def test_nothing_but_memory_functions_and_mathematics_is_called(tmp_path: Path) -> None:
+    if shutil.which("nm") is None:
+        pytest.skip("nm is not installed")
+    _, weights = weights_of(CASES["skipw-60"])
+    write_c(weights, tmp_path)
+    subprocess.run(
+        [*(CC or ()), "-std=c99", "-O2", "-ffreestanding", "-fno-stack-protector", "-c",
+         *build.BOARD_SOURCES, "model.c"], cwd=tmp_path, check=True,
+    )  # fmt: skip
+    names = subprocess.run(
+        ["nm", "-u", *sorted(map(str, tmp_path.glob("*.o")))], check=True, capture_output=True, text=True
+    )
+    called = {line.split()[-1] for line in names.stdout.splitlines() if " U " in line}
+    assert {name for name in called if not name.startswith(("skipw_", "_GLOBAL_OFFSET"))} <= {
+        "memcpy",
+        "memset",
+        "sqrt",
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"), [({"select": "random"}, "draws random numbers"), ({}, "float64")]
+)
+def test_what_a_board_cannot_do_is_refused(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
+    rnn = skipw.SkipW("gru", 3, 4, window=5, **settings)
+    with pytest.raises(BackendUnavailableError, match=message):
+        write_c(of_module(rnn if settings else rnn.double()), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_example_program_reads_a_stream_of_frames(tmp_path: Path) -> None:
+    case = CASES["skipw-60"]
+    _, weights = weights_of(case)
+    write_c(weights, tmp_path, frames=inputs_of(case), point=OperatingPoint(2, 0.1))
+    said = subprocess.run(["make", "-s", "run"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert said.returncode == 0 and not said.stderr, said.stderr
+    stream = StreamModel(weights).create_stream(OperatingPoint(2, 0.1))
+    for frame in inputs_of(case):
+        if stream.needs_input:
+            stream.process(frame)
+        else:
+            stream.skip()
+    usage = stream.usage
+    lines = said.stdout.splitlines()
+    assert lines[0].replace(" ", "").count("x") == usage.processed
+    np.testing.assert_allclose([float(value) for value in lines[1].split()[1:]], stream.output(), atol=1e-4)
+    assert lines[-1] == f"processed {usage.processed} of {usage.inputs}, at most 2 in a window of 8"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [(), ("-DSKIPW_NO_DOUBLE", "-DSKIPW_PLAIN")])
+@pytest.mark.parametrize("name", ["skipw-60", "skipw-130", "thrrnn"])
+def test_on_64_bit_arm(name: str, flags: tuple[str, ...], run: Any) -> None:
+    compiler, machine = shutil.which("aarch64-linux-gnu-gcc"), shutil.which("qemu-aarch64")
+    if compiler is None or machine is None:
+        pytest.skip("Debian's gcc-aarch64-linux-gnu and qemu-user are not installed")
+    case = CASES[name]
+    model, weights = weights_of(case)
+    rows = run(
+        weights, commands_of(case), ("-O3", "-static", *flags), compiler=(compiler,), prefix=(machine,)
+    )  # fmt: skip
+    compare(case, rows, *expected(case, model), tolerance=5e-5 if flags else 1e-5)
