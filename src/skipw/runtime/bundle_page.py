@@ -51,7 +51,7 @@ def readme(
     if "c" in parts:
         sections += [
             "## C",
-            _block("make -C c"),
+            _block(_c(a, facts)),
             "`c/` holds the step in C99 with this model's weights packed in, for boards: no allocation after "
             "set-up, no libc beyond memcpy and math. The header says how to call it.",
         ]
@@ -160,6 +160,17 @@ for {what} in inputs:
     else:
         stream.skip()      # {what} was not looked at
 print(stream.output(), stream.usage)"""
+
+
+def _c(a: Architecture, facts: Mapping[str, Any]) -> str:
+    """Compiling the example program, and running it where its inputs are numbers."""
+    if a.vocabulary_size:
+        return "make -C c                        # c/example.c says what it reads"
+    point, settings = facts["default_point"], ""
+    if point is not None and a.model == "skipw":
+        budget = a.window if point["budget"] is None else point["budget"]
+        settings = f" {budget} {point['threshold']:g}"
+    return f"make -C c && tr ',' ' ' < inputs.csv | c/example{settings}"
 
 
 def _switching(a: Architecture) -> str:
