@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skipw.cli import bench, doctor, front, har, predict, search, serve
+from skipw.cli import bench, doctor, front, har, predict, pull, search, serve, stream
 from skipw.cli.app import app
 
-__all__ = ["app", "bench", "doctor", "front", "har", "predict", "search", "serve"]
+__all__ = ["app", "bench", "doctor", "front", "har", "predict", "pull", "search", "serve", "stream"]

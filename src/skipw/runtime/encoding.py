@@ -21,9 +21,12 @@ Encoder = Callable[[Any], Array]
 UNKNOWN = 1  # the id of words outside the vocabulary (skipw.data.imdb)
 
 
-def encoder_of(weights: Weights) -> Encoder:
+def encoder_of(weights: Weights, *, normalise: bool = True) -> Encoder:
     """How this model reads one input.
 
+    Args:
+        weights: of the model.
+        normalise: if not, numbers are checked and stay as they were measured, in Float64: a graph normalises them.
     Raises:
         DataFormatError: if the description's normaliser or vocabulary does not fit the architecture.
     """
@@ -44,6 +47,8 @@ def encoder_of(weights: Weights) -> Encoder:
         )
     if normaliser is not None and normaliser.kind == "none" and normaliser.clip is None:
         normaliser = None
+    if not normalise and normaliser is not None:
+        return _NumberEncoder(a.input_size, None, np.dtype(np.float64))
     return _NumberEncoder(a.input_size, normaliser, weights.dtype)
 
 

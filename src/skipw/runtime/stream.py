@@ -23,6 +23,7 @@ from skipw.models.architecture import Architecture
 from skipw.operating_point import OperatingPoint
 from skipw.runtime.c import packing
 from skipw.runtime.c import stream as c_stream
+from skipw.runtime.checksums import verify_where_listed
 from skipw.runtime.encoding import Encoder, encoder_of
 from skipw.runtime.numpy_stream import NumpyStream
 from skipw.runtime.step import NumpyStep
@@ -66,9 +67,11 @@ class StreamModel:
         Raises:
             DataFormatError: if a file is missing, is not what its name says or has another format version.
             ParamsError: if the architecture holds an unknown key or a value outside its range.
-            ChecksumError: if the weights are not those that were written, or don't fit the architecture.
+            ChecksumError: if the weights are not those that were written, or don't fit the architecture; in an
+                edge bundle, if any file differs from SHA256SUMS.
             BackendUnavailableError: if ``engine`` is "c" and it cannot serve.
         """
+        verify_where_listed(Path(folder))
         return cls(read_folder(folder), engine)
 
     @classmethod

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["input_example"]
+from skipw.data.tokeniser import tokenise
+
+__all__ = ["example_sequences", "input_example"]
 
 SENTENCES = (
     "It's a moving film, and the actors don't put a foot wrong.",
@@ -33,6 +35,35 @@ def input_example(description: Mapping[str, Any], sequences: int) -> pd.DataFram
     lengths = [20 if i % 2 == 0 else 12 for i in range(sequences)]
     frames = [_frames(normaliser, str(description["dataset"]), length, rng) for length in lengths]
     return pd.DataFrame({"sequence": [np.round(values, 3).tolist() for values in frames]})
+
+
+def example_sequences(description: Mapping[str, Any], tries: int = 20) -> Iterator[list[Any]]:
+    """Single sequences of three windows or more, in the raw units of the data set.
+
+    Args:
+        description: model.json.
+        tries: how many.
+    Returns:
+        Words, or rows of D numbers; a different sequence each time.
+    """
+    window = int(description["architecture"].get("window") or 0)
+    length = max(24, 3 * window)
+    vocabulary = description.get("vocabulary")
+    if vocabulary:
+        words = [token for sentence in SENTENCES for token in tokenise(sentence)]
+        for shift in range(tries):
+            yield [words[(shift + place) % len(words)] for place in range(length)]
+    elif description["architecture"].get("vocabulary_size"):
+        rng = np.random.default_rng(0)
+        for _ in range(tries):
+            yield rng.integers(1, description["architecture"]["vocabulary_size"], length).tolist()
+    else:
+        width = int(description["architecture"]["input_size"])
+        normaliser = description.get("normaliser") or {"kind": "none", "input_size": width}
+        rng = np.random.default_rng(0)
+        for _ in range(tries):
+            frames = _frames(normaliser, str(description.get("dataset")), length, rng)
+            yield np.round(frames, 3).tolist()
 
 
 def _frames(normaliser: Mapping[str, Any], dataset: str, length: int, rng: np.random.Generator) -> Any:

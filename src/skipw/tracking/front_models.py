@@ -14,7 +14,7 @@ from skipw.evaluation.evaluated import HISTORY_FILE, Evaluated, describe_setting
 from skipw.evaluation.table import read_grid
 from skipw.models.saved import load_description, verified_weights
 
-__all__ = ["ALIASES", "Point", "TrainedModel", "read_models"]
+__all__ = ["ALIASES", "Point", "TrainedModel", "read_model", "read_models"]
 
 ALIASES = ("most-accurate", "knee", "cheapest")
 SAMPLED = ("random", "periodic")
@@ -129,6 +129,19 @@ def read_models(dataset: str, data: Path, rates: Sequence[float] = ()) -> list[T
         )
     models = [_read_model(one, front, rates) for one in found]
     return sorted(models, key=lambda model: (not model.front, model.experiment))
+
+
+def read_model(one: Evaluated, front: Path | None) -> TrainedModel:
+    """One experiment; where there is no front.csv no point is on the front.
+
+    Raises:
+        DataFormatError: if a file is missing or damaged.
+        ChecksumError: if weights are not those that model.json describes.
+    """
+    verified_weights(one.model_folder, load_description(one.model_folder))
+    there = front is not None and front.is_file()
+    table = read_grid(front) if front is not None and there else read_grid(one.grid).head(0).assign(alias="")
+    return _read_model(one, table.assign(alias=table["alias"].fillna("")), ())
 
 
 def _read_model(one: Evaluated, front: pd.DataFrame, rates: Sequence[float]) -> TrainedModel:

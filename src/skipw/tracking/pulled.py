@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from skipw.errors import DataUnavailableError
 from skipw.tracking.packing import own_import_path
 from skipw.tracking.predictor import Predictor
-from skipw.tracking.store import connect
+from skipw.tracking.store import Store, connect
 
-__all__ = ["predictor_of"]
+__all__ = ["explained", "predictor_of"]
 
 
 def predictor_of(uri: str) -> Predictor:
@@ -19,20 +23,32 @@ def predictor_of(uri: str) -> Predictor:
         DataUnavailableError: MLflow doesn't know it, or it is no model of this package.
     """
     import mlflow.pyfunc
-    from mlflow.exceptions import MlflowException
 
     store = connect()
-    try:
-        with store.as_default(), own_import_path():
-            served = mlflow.pyfunc.load_model(uri, suppress_warnings=True)
+    with explained(store, uri), store.as_default(), own_import_path():
+        served = mlflow.pyfunc.load_model(uri, suppress_warnings=True)
         predictor = getattr(served.unwrap_python_model(), "predictor", None)
-    except (MlflowException, OSError) as error:
-        raise DataUnavailableError(
-            f"{uri}: not found in {store.uri} ({error}); `make ui` shows what is registered, "
-            "MLFLOW_TRACKING_URI names another journal."
-        ) from error
     if not isinstance(predictor, Predictor):
         raise DataUnavailableError(
             f"{uri} was not made by this package; use mlflow.pyfunc.load_model for it."
         )
     return predictor
+
+
+@contextmanager
+def explained(store: Store, uri: str) -> Iterator[None]:
+    """MLflow's errors about an address as a message with a remedy.
+
+    Raises:
+        DataUnavailableError: in their place.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        place = re.sub(r"//[^/@]*@", "//", store.uri)  # without a password
+        raise DataUnavailableError(
+            f"{uri}: not found in {place} ({error}); `make ui` shows what is registered, "
+            "MLFLOW_TRACKING_URI names another journal."
+        ) from error
