@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,11 +46,7 @@ BUNDLE_FILE = "bundle.json"
 FORMAT_VERSION = 1
 ENGINES = (*STREAM_ENGINES, "onnx")
 LOOP = Path(__file__).with_name("onnx") / "run.py"
-#: The folders of a bundle that are made from the weights alone, and what fills them; one that can't serve is left out.
-PARTS: dict[str, Callable[[Weights, Path], None]] = {
-    GRAPHS_FOLDER: write_graphs,
-    "c": write_c,
-}
+C_FOLDER = "c"
 
 
 @dataclass(frozen=True)
@@ -200,12 +196,15 @@ def write_bundle(
         for file in ("model.safetensors", "model.json"):
             shutil.copyfile(model / file, fresh / file)
         (fresh / POINTS_FILE).write_text(points, encoding="utf-8", newline="")
-        parts = [name for name, write in PARTS.items() if _wrote(write, weights, fresh / name)]
+        (fresh / GRAPHS_FOLDER).mkdir()
+        write_graphs(weights, fresh / GRAPHS_FOLDER)
         shutil.copyfile(LOOP, fresh / GRAPHS_FOLDER / LOOP.name)
-        _write_example(fresh / EXAMPLE_FILE, make_example(fresh, weights, point, examples))
+        example = make_example(fresh, weights, point, examples)
+        _write_example(fresh / EXAMPLE_FILE, example)
+        in_c = _wrote_c(weights, fresh / C_FOLDER, example["inputs"], point)
         facts = _facts(weights, origin, point)
         write_json(fresh / BUNDLE_FILE, facts)
-        page = readme(facts, weights, read_points(fresh / POINTS_FILE), parts)
+        page = readme(facts, weights, read_points(fresh / POINTS_FILE), in_c=in_c)
         (fresh / "README.md").write_text(page, encoding="utf-8")
         write_checksums(fresh)
     return load_bundle(folder)
@@ -239,13 +238,11 @@ def check_target(folder: Path) -> None:
         )
 
 
-def _wrote(write: Callable[[Weights, Path], None], weights: Weights, folder: Path) -> bool:
-    """Whether a part could be written; the C step serves neither Float64 nor selectors that draw."""
-    folder.mkdir()
+def _wrote_c(weights: Weights, folder: Path, frames: Sequence[Any], point: OperatingPoint | None) -> bool:
+    """Whether the C step serves this model: neither Float64 nor selectors that draw."""
     try:
-        write(weights, folder)
+        write_c(weights, folder, frames=frames, point=point)
     except BackendUnavailableError as error:
-        shutil.rmtree(folder)
         log.info("the bundle has no %s/: %s", folder.name, error)
         return False
     return True

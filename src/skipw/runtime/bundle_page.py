@@ -14,16 +14,14 @@ __all__ = ["point_text", "readme", "sampling_text", "value_text"]
 KINDS = {"skipw": "SkipW", "thrrnn": "ThrRNN", "skiprnn": "SkipRNN"}
 
 
-def readme(
-    facts: Mapping[str, Any], weights: Weights, points: Sequence[MeasuredPoint], parts: Sequence[str]
-) -> str:
+def readme(facts: Mapping[str, Any], weights: Weights, points: Sequence[MeasuredPoint], *, in_c: bool) -> str:
     """The page.
 
     Args:
         facts: bundle.json.
         weights: of the model.
         points: operating_points.csv.
-        parts: the folders that the bundle holds.
+        in_c: whether there is a folder c/.
     """
     a = weights.architecture
     sections = [
@@ -48,12 +46,13 @@ def readme(
         ),
         _onnx(a),
     ]
-    if "c" in parts:
+    if in_c:
         sections += [
             "## C",
-            _block(_c(a, facts)),
-            "`c/` holds the step in C99 with this model's weights packed in, for boards: no allocation after "
-            "set-up, no libc beyond memcpy and math. The header says how to call it.",
+            _block(_c(a)),
+            "`c/` holds the step in C99 with this model's weights packed in, for boards: nothing is allocated, of "
+            "the C library it needs memcpy, memset and sqrt. `c/skipw.h` says how to call it, `c/frames.txt` is the "
+            "sequence of example.json.",
         ]
     return "\n\n".join(part for part in sections if part) + "\n"
 
@@ -162,15 +161,13 @@ for {what} in inputs:
 print(stream.output(), stream.usage)"""
 
 
-def _c(a: Architecture, facts: Mapping[str, Any]) -> str:
-    """Compiling the example program, and running it where its inputs are numbers."""
-    if a.vocabulary_size:
-        return "make -C c                        # c/example.c says what it reads"
-    point, settings = facts["default_point"], ""
-    if point is not None and a.model == "skipw":
-        budget = a.window if point["budget"] is None else point["budget"]
-        settings = f" {budget} {point['threshold']:g}"
-    return f"make -C c && tr ',' ' ' < inputs.csv | c/example{settings}"
+def _c(a: Architecture) -> str:
+    """Compiling the example program, and running it."""
+    settings = f" {max(1, (a.window or 1) // 4)} 0.5" if a.model == "skipw" else ""
+    return (
+        "make -C c run                        # an x for each input processed, then the answer\n"
+        f"cd c && ./example{settings} < frames.txt"
+    )
 
 
 def _switching(a: Architecture) -> str:

@@ -39,7 +39,7 @@ def write_c(
     Args:
         weights: of any model that the C step serves.
         folder: made if need be.
-        frames: Float[T, D] raw inputs, or Int[T] token ids, written to ``frames.txt`` for the example.
+        frames: raw inputs, rows of D numbers, or words, or their ids; written to ``frames.txt`` for the example.
         point: where the example runs by itself; the whole window at 0.5 by default.
     Raises:
         BackendUnavailableError: weights in float64, or a selector that draws random numbers.
@@ -56,7 +56,7 @@ def write_c(
     if words:
         _write_words(weights, folder)
     if frames is not None:
-        lines = (" ".join(f"{value:.9g}" for value in np.atleast_1d(frame)) for frame in np.asarray(frames))
+        lines = (frame if isinstance(frame, str) else _numbers(frame) for frame in frames)
         (folder / "frames.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -74,6 +74,11 @@ def memory_bytes(packed: Packed, wide: int = 8) -> int:
     floats += 2 * _even(products) + _even(sizes["input_size"])
     used = 4 * floats + wide * _even(sizes["input_size"]) + 2 * sizes["window"]
     return -(-used // 8) * 8
+
+
+def _numbers(frame: Any) -> str:
+    """One input as a line of frames.txt."""
+    return " ".join(f"{value:.9g}" for value in np.atleast_1d(np.asarray(frame, dtype=np.float64)))
 
 
 def _even(count: int) -> int:
