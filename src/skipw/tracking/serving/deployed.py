@@ -72,7 +72,7 @@ def _load(source: Source, settings: ServeSettings) -> tuple[Any, Any]:
     from skipw.tracking.predictor import Predictor
 
     given = {"budget": settings.budget, "threshold": settings.threshold}
-    point = {name: value for name, value in given.items() if value is not None}
+    point = {**source.point, **{name: value for name, value in given.items() if value is not None}}
     if not source.is_version:
         predictor = Predictor(source.folder, point)
         return _as_version(predictor, source.description), predictor

@@ -28,6 +28,8 @@ class Source:
         aliases: of the version, now.
         description: model.json.
         points: see :func:`skipw.tracking.serving.points.read_points`.
+        point: ``budget`` and ``threshold`` of the alias that it was named by, as far as it has them: where it runs
+            unless told otherwise. Empty otherwise.
     """
 
     uri: str
@@ -36,6 +38,7 @@ class Source:
     aliases: tuple[str, ...] = ()
     description: Mapping[str, Any] = field(default_factory=dict, repr=False)
     points: tuple[Mapping[str, Any], ...] = ()
+    point: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_version(self) -> bool:
@@ -52,12 +55,17 @@ def find_source(uri: str) -> Source:
     """
     if ":/" not in uri:
         folder = Path(uri).expanduser().absolute()
-        return _described(uri, folder, folder.name, ())
-    pinned, folder, name, aliases = _fetched(uri)
-    return _described(pinned, folder, name, aliases)
+        return _described(uri, folder, folder.name)
+    return _fetched(uri)
 
 
-def _described(uri: str, folder: Path, name: str, aliases: tuple[str, ...]) -> Source:
+def _described(
+    uri: str,
+    folder: Path,
+    name: str,
+    aliases: tuple[str, ...] = (),
+    point: Mapping[str, Any] | None = None,
+) -> Source:
     is_version = (folder / "MLmodel").is_file()
     found = sorted(folder.glob("artifacts/**/model.json")) if is_version else [folder / "model.json"]
     if not found or not found[0].is_file():
@@ -72,32 +80,41 @@ def _described(uri: str, folder: Path, name: str, aliases: tuple[str, ...]) -> S
     description = json.loads(found[0].read_text(encoding="utf-8"))
     experiment, dataset = str(description.get("experiment", name)), str(description.get("dataset", ""))
     points = tuple(read_points(folder, experiment, dataset))
-    return Source(uri, folder, name, aliases, description, points)
+    return Source(uri, folder, name, aliases, description, points, point or {})
 
 
-def _fetched(uri: str) -> tuple[str, Path, str, tuple[str, ...]]:
-    """The pinned address, the folder, a name and the aliases of a model that MLflow keeps."""
+def _fetched(uri: str) -> Source:
+    """A model that MLflow keeps."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     from skipw.tracking.store import connect
 
     store = connect()
-    name, aliases, place = uri, (), uri
+    name, aliases, place, point = uri, (), uri, {}
     try:
         with store.as_default():
             if match := VERSION.fullmatch(uri):
                 model = match["name"]
-                if match["alias"]:
-                    version = store.client.get_model_version_by_alias(model, match["alias"])
+                if alias := match["alias"]:
+                    version = store.client.get_model_version_by_alias(model, alias)
+                    point = _point_of(alias, store.client.get_registered_model(model).tags)
                 else:
                     version = store.client.get_model_version(model, match["number"])
                 uri, name = f"models:/{model}/{version.version}", f"{model} version {version.version}"
                 aliases = tuple(sorted(version.aliases))
                 place = store.client.get_model_version_download_uri(model, str(version.version))
-            return uri, Path(download_artifacts(artifact_uri=place)), name, aliases
+            folder = Path(download_artifacts(artifact_uri=place))
     except (MlflowException, OSError) as error:
         raise DataUnavailableError(
             f"{uri}: not found in {store.uri} ({error}); `make ui` shows what is registered, "
             "MLFLOW_TRACKING_URI names another journal."
         ) from error
+    return _described(uri, folder, name, aliases, point)
+
+
+def _point_of(alias: str, tags: Mapping[str, str]) -> dict[str, Any]:
+    """What the registered model's tags say of an alias; models without a budget have an empty one."""
+    budget, threshold = tags.get(f"{alias}.budget"), tags.get(f"{alias}.threshold")
+    found = {"budget": int(budget) if budget else None, "threshold": float(threshold) if threshold else None}
+    return {name: value for name, value in found.items() if value is not None}
