@@ -10,7 +10,16 @@ from pathlib import Path
 import skipw
 from skipw.cli.app import DATASETS, Data, app
 
-PACKAGES = ("torch", "numpy", "pandas", "lightning", "optuna", "dvc", "mlflow")
+PACKAGES = (
+    *("torch", "numpy", "pandas", "lightning", "optuna", "dvc", "mlflow"),
+    *(
+        "onnx",
+        "onnxruntime",
+        "ai-edge-litert",
+        "opencv-python-headless",
+        "codecarbon",
+    ),  # extras edge and pose
+)
 
 
 @app.command()
