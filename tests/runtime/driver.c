@@ -47,7 +47,8 @@ static void run_many(skipw_stream *s, unsigned long count)
     if (skipw_needs_input(s)) skipw_process(s, zeros);
     else skipw_skip(s);
   }
-  printf("%llu %llu %u %.9g\n", (unsigned long long)s->inputs, (unsigned long long)s->processed, s->max_in_window,
+  printf("%llu %llu %u %.9g\n", (unsigned long long)s->inputs, (unsigned long long)s->processed,
+         (unsigned)s->max_in_window,
          (double)(clock() - begun) / CLOCKS_PER_SEC / (double)count);
 }
 

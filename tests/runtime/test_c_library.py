@@ -168,12 +168,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[list[flo
         *,
         compiler: tuple[str, ...] = tuple(CC or ()),
         prefix: tuple[str, ...] = (),
+        also: tuple[str, ...] = (),
     ) -> list[list[float]]:
         folder, library = objects(weights, compiler, flags)
         driver = str(Path(__file__).with_name("driver.c"))
         sources = [str(folder / "model.c"), driver, *map(str, sorted(library.glob("*.o")))]
         program = folder / "driver"
-        command = [*compiler, *STRICT, *flags, f"-I{folder}", *sources, "-lm", "-o", str(program)]
+        command = [*compiler, *STRICT, *flags, f"-I{folder}", *sources, *also, "-lm", "-o", str(program)]
         subprocess.run(command, check=True)
         done = subprocess.run(
             [*prefix, str(program)], input=commands, capture_output=True, text=True, check=False
@@ -340,3 +341,44 @@ def test_on_64_bit_arm(name: str, flags: tuple[str, ...], run: Any) -> None:
         weights, commands_of(case), ("-O3", "-static", *flags), compiler=(compiler,), prefix=(machine,)
     )  # fmt: skip
     compare(case, rows, *expected(case, model), tolerance=5e-5 if flags else 1e-5)
+
+
+CORTEX_M4 = ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16")
+BOARD = Path(__file__).with_name("cortex_m")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("int8", [False, True])
+@pytest.mark.parametrize("name", ["skipw-60", "thrrnn"])
+def test_on_a_microcontroller(name: str, int8: bool, run: Any) -> None:
+    """Bare metal: Arm's MPS2 board with a Cortex-M4, in QEMU; input and output through the debugger's channel."""
+    compiler, machine = shutil.which("arm-none-eabi-gcc"), shutil.which("qemu-system-arm")
+    if compiler is None or machine is None:
+        pytest.skip(
+            "Debian's gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm are not installed"
+        )
+    case = CASES[name]
+    model, weights = weights_of(case)
+    found = subprocess.run(
+        [compiler, *CORTEX_M4, "-print-file-name=rdimon-crt0.o"], capture_output=True, text=True, check=True
+    )
+    linked = ("--specs=rdimon.specs", "-nostartfiles", f"-T{BOARD / 'board.ld'}", str(BOARD / "startup.c"))
+    rows = run(
+        weights,
+        commands_of(case),
+        (*CORTEX_M4, "-O2", "-DSKIPW_NO_DOUBLE", *(["-DSKIPW_INT8"] if int8 else [])),
+        compiler=(compiler,),
+        prefix=(
+            *(machine, "-M", "mps2-an386", "-nographic", "-monitor", "none", "-serial", "none"),
+            *("-semihosting-config", "enable=on,target=native", "-kernel"),
+        ),
+        also=(*linked, found.stdout.strip()),
+    )
+    if int8:
+        model.load_state_dict(
+            {
+                name.removeprefix("" if case.head is not None else "rnn."): torch.tensor(array)
+                for name, array in rounded_weights(weights).arrays.items()
+            }
+        )
+    compare(case, rows, *expected(case, model), tolerance=5e-5)

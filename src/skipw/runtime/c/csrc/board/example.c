@@ -72,6 +72,6 @@ int main(int count, char **words)
   }
   print_answer(&stream);
   printf("processed %lu of %lu, at most %u in a window of %u\n", (unsigned long)stream.processed,
-         (unsigned long)stream.inputs, stream.max_in_window, SKIPW_MODEL_WINDOW);
+         (unsigned long)stream.inputs, (unsigned)stream.max_in_window, SKIPW_MODEL_WINDOW);
   return 0;
 }

@@ -87,6 +87,6 @@ int main(int count, char **words)
   printf("\n");
   if (SKIPW_MODEL_IS_CLASSIFIER) printf("class %s\n", skipw_model_classes[best]);
   printf("processed %lu of %lu, at most %u in a window of %u\n", (unsigned long)stream.processed,
-         (unsigned long)stream.inputs, stream.max_in_window, SKIPW_MODEL_WINDOW);
+         (unsigned long)stream.inputs, (unsigned)stream.max_in_window, SKIPW_MODEL_WINDOW);
   return 0;
 }
