@@ -309,13 +309,23 @@ def test_what_a_board_cannot_do_is_refused(settings: dict[str, Any], message: st
     assert not list(tmp_path.iterdir())
 
 
-def test_the_example_program_reads_a_stream_of_frames(tmp_path: Path) -> None:
-    case = CASES["skipw-60"]
+@pytest.mark.parametrize(
+    ("name", "point", "end"),
+    [
+        ("skipw-60", OperatingPoint(2, 0.1), "at most 2 in a window of 8"),
+        ("thrrnn", OperatingPoint(threshold=0.9), "at most 0 in a window of 1"),
+    ],
+)
+def test_the_example_program_reads_a_stream_of_frames(
+    name: str, point: OperatingPoint, end: str, tmp_path: Path
+) -> None:
+    """At the point that it was written for."""
+    case = CASES[name]
     _, weights = weights_of(case)
-    write_c(weights, tmp_path, frames=inputs_of(case), point=OperatingPoint(2, 0.1))
+    write_c(weights, tmp_path, frames=inputs_of(case), point=point)
     said = subprocess.run(["make", "-s", "run"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert said.returncode == 0 and not said.stderr, said.stderr
-    stream = StreamModel(weights).create_stream(OperatingPoint(2, 0.1))
+    stream = StreamModel(weights).create_stream(point)
     for frame in inputs_of(case):
         if stream.needs_input:
             stream.process(frame)
@@ -325,7 +335,7 @@ def test_the_example_program_reads_a_stream_of_frames(tmp_path: Path) -> None:
     lines = said.stdout.splitlines()
     assert lines[0].replace(" ", "").count("x") == usage.processed
     np.testing.assert_allclose([float(value) for value in lines[1].split()[1:]], stream.output(), atol=1e-4)
-    assert lines[-1] == f"processed {usage.processed} of {usage.inputs}, at most 2 in a window of 8"
+    assert lines[-1] == f"processed {usage.processed} of {usage.inputs}, {end}"
 
 
 @pytest.mark.slow

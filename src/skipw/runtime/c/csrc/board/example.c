@@ -1,6 +1,6 @@
 /* Reads inputs from standard input, one a line, D numbers each, and processes at most K of every L.
  *
- *     ./example [BUDGET [THRESHOLD]] < frames.txt
+ *     ./example [BUDGET [THRESHOLD]] < frames.txt         BUDGET -1: the whole window, or a model without one
  *
  * Prints what became of each input, then the answer. On a board a sensor takes the place of the file: where
  * skipw_needs_input says no, it is not even read.
@@ -51,7 +51,7 @@ int main(int count, char **words)
   const uint32_t budget = count > 1 ? (uint32_t)strtoul(words[1], NULL, 10) : SKIPW_MODEL_BUDGET;
   const float threshold = count > 2 ? strtof(words[2], NULL) : SKIPW_MODEL_THRESHOLD;
   int error = skipw_init(&stream, &skipw_model_data, memory, sizeof memory);
-  if (!error && (count > 1 || skipw_model_data.kind == SKIPW_SKIPW))
+  if (!error && (count > 1 || skipw_model_data.kind != SKIPW_DENSE))
     error = skipw_set_point(&stream, budget, threshold);
   while (!error) {
     if (skipw_needs_input(&stream)) {

@@ -58,7 +58,7 @@ int main(int count, char **words)
     fprintf(stderr, "embedding.bin is not here\n");
     return 1;
   }
-  if (!error && (count > 1 || skipw_model_data.kind == SKIPW_SKIPW))
+  if (!error && (count > 1 || skipw_model_data.kind != SKIPW_DENSE))
     error = skipw_set_point(&stream, budget, threshold);
   while (!error && scanf("%255s", word) == 1) {
     if (!skipw_needs_input(&stream)) {
