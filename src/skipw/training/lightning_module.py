@@ -13,6 +13,7 @@ from torch import Tensor
 from skipw.errors import ParamsError, SkipWError
 from skipw.models.baselines import random_updates
 from skipw.models.metrics import measure
+from skipw.models.skip_rnn import SkipW
 from skipw.models.task import SequenceModel, TaskOutput
 from skipw.operating_point import OperatingPoint
 from skipw.training.budgets import Pass, passes_for_step
@@ -52,7 +53,7 @@ class TrainingModule(pl.LightningModule):
     def __init__(self, model: SequenceModel, settings: TrainSettings, metric: str) -> None:
         super().__init__()
         self.model = model
-        if settings.model == "skipw":
+        if isinstance(model.rnn, SkipW):
             model.rnn.selection_gradient = settings.selection_gradient
             model.rnn.selection_softness = settings.selection_softness
         self.settings = settings
