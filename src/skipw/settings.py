@@ -216,6 +216,7 @@ class Search:
 @dataclass(frozen=True)
 class Evaluate:
     thresholds: Thresholds = Thresholds()
+    cross: bool = False  # SkipW: every K at thr 0.5 and every thr at K = L, instead of each with each
     batch_size: int = value(500, low=1)
     val_limit: int | None = value(None, low=1)
     test_limit: int | None = value(None, low=1)
