@@ -80,6 +80,7 @@ class TrainSettings:
     clip: float | None = value(1.0, low=1e-9)  # largest global norm of the gradient; null = no clipping
     val_every: int = value(250, low=1)  # steps between validations
     eval_batch_size: int = value(500, low=1)  # sequences that a device holds at once in a validation
+    rollbacks: int = value(0, low=0)  # how often gates that have shut are taken back to the validation before
     patience: int | None = value(None, low=1)  # validations without a better loss; null = never stop
     checkpoint_from: float = value(0.0, low=0.0, high=1.0)  # share of the run before which none is kept
     train_limit: int | None = value(None, low=1)  # use only the first so many sequences; null = all

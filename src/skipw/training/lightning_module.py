@@ -61,6 +61,7 @@ class TrainingModule(pl.LightningModule):
         self.regression = model.architecture.task == "regression"
         self.latest: dict[str, float] = {}
         self._generator = torch.Generator()
+        self._price = 1.0
         self._controller: CostController | None = None
         if settings.target_inputs is not None:
             if not settings.cost_per_input > 0:
@@ -129,7 +130,14 @@ class TrainingModule(pl.LightningModule):
         if self._controller is not None:
             return self._controller.cost
         fraction = step / self.settings.steps
-        return self.settings.cost_per_input * cost_multiplier(fraction, self.settings.cost_schedule)
+        multiplier = cost_multiplier(fraction, self.settings.cost_schedule)
+        return self._price * self.settings.cost_per_input * multiplier
+
+    def lower_price(self, factor: float) -> None:
+        """Multiply λ by ``factor`` for the rest of the training."""
+        self._price *= factor
+        if self._controller is not None:
+            self._controller.lower(factor)
 
     def task_loss(self, scores: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Cross entropy, or half the MSE; scores [B, outputs], targets [B]."""
@@ -246,10 +254,12 @@ class TrainingModule(pl.LightningModule):
         return task_loss + 10.0 * max(0.0, share / self.settings.target_inputs - 1.02)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["price"] = self._price
         if self._controller is not None:
             checkpoint["cost_controller"] = self._controller.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._price = checkpoint["price"]
         if self._controller is not None:
             self._controller.restore(checkpoint["cost_controller"])
 
