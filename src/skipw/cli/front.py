@@ -51,19 +51,19 @@ def front(
         point = (_plain(row["budget"]), _plain(row["threshold"]))
         table.add_row(row["experiment"], *point, share, value, row["alias"].replace(";", ", "))
     console.print(table)
-    link = _compare_link(dataset, server, path)
+    link = _compare_link(dataset, server, path, path == in_box)
     if link:
         console.print("Compare these models in MLflow (after `make ui`):")
         console.print(link, soft_wrap=True, highlight=False, markup=False)
 
 
-def _compare_link(dataset: str, server: str, front: Path) -> str | None:
+def _compare_link(dataset: str, server: str, front: Path, shipped: bool) -> str | None:
     """None where MLflow is not installed."""
     try:
         from skipw.tracking.links import compare_link
     except ImportError:
         return None
-    return compare_link(dataset, server, front)
+    return compare_link(dataset, server, front, shipped=shipped)
 
 
 def _read_front(path: Path, split: str) -> list[dict[str, Any]]:

@@ -41,6 +41,7 @@ def pack_words(embedding: npt.NDArray[np.float32], vocabulary: Sequence[str]) ->
         )
     largest = np.abs(embedding).max(axis=1)
     scale = np.where(largest > 0, largest / LEVELS, 1.0).astype(np.float16)
+    scale[scale == 0] = 1.0  # numbers too small for float16 become 0
     levels = np.rint(embedding / scale.astype(np.float32)[:, np.newaxis])
     arrays = {
         "embedding": np.clip(levels, -LEVELS, LEVELS).astype(np.int8),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Provenance", "front_tag"]
+__all__ = ["Provenance", "front_tag", "is_shipped"]
 
 SHIPPED_TAG = "shipped"
 
@@ -39,7 +39,12 @@ class Provenance:
 
     def same_origin(self, tags: Mapping[str, str]) -> bool:
         """The same but for the scale, which a run gets last."""
-        return (tags.get(SHIPPED_TAG) == "true") == self.shipped
+        return is_shipped(tags) == self.shipped
+
+
+def is_shipped(tags: Mapping[str, str]) -> bool:
+    """Whether a run or version came with the code."""
+    return tags.get(SHIPPED_TAG) == "true"
 
 
 def front_tag(front: Path) -> dict[str, str]:
