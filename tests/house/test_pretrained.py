@@ -37,8 +37,9 @@ def models(dataset: str) -> list[Path]:
 
 
 def repeatable(dataset: str) -> list[Path]:
-    """But for sampling baselines, which are evaluated with masks of their own."""
-    return [one for one in models(dataset) if load_description(one)["architecture"]["model"] != "random"]
+    """Those with a grid, but for sampling baselines, which are evaluated with masks of their own."""
+    kinds = {one: load_description(one)["architecture"]["model"] for one in models(dataset)}
+    return [one for one, kind in kinds.items() if kind != "random" and (one / GRID_FILE).exists()]
 
 
 def needs(dataset: str) -> None:
@@ -147,7 +148,7 @@ def test_the_simulated_peoples_figures_come_out_again() -> None:
 
 def test_drawn_digits_are_read() -> None:
     needs("mnist")
-    for folder in models("mnist"):
+    for folder in repeatable("mnist"):
         point, row = best_point(folder, "accuracy")
         if point is None or row["value"] < 0.95:
             continue
@@ -184,7 +185,7 @@ def test_plain_praise_and_plain_blame_are_told_apart() -> None:
         "A wonderful, moving film. The acting is superb and I loved every minute of it, highly recommended!"
     )
     blame = "A terrible, boring film. The acting is awful and I hated every minute of it, a complete waste of time."
-    for folder in models("imdb"):
+    for folder in repeatable("imdb"):
         point, row = best_point(folder, "accuracy")
         if row["value"] < 0.75:
             continue

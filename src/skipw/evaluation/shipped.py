@@ -46,12 +46,11 @@ def unpack(pretrained: Path, dataset: str, root: Path) -> Mapping[str, Any]:
         raise DataFormatError(
             f"{place / META_FILE} does not say how its models were shipped; fetch it again."
         )
-    for folder in _experiments(place):
+    for folder in _measured(place):
         grids = root / "evaluation" / dataset / folder.name
         grids.mkdir(parents=True)
         shutil.copyfile(folder / GRID_FILE, grids / GRID_FILE)
-        if not (folder / DESCRIPTION_FILE).exists():
-            continue
+    for folder in _models(place):
         copy_model(folder, root / "models" / dataset / folder.name)
         if (folder / HISTORY_FILE).exists():
             shutil.copyfile(folder / HISTORY_FILE, root / "models" / dataset / folder.name / HISTORY_FILE)
@@ -62,8 +61,12 @@ def unpack(pretrained: Path, dataset: str, root: Path) -> Mapping[str, Any]:
     return facts
 
 
-def _experiments(place: Path) -> list[Path]:
+def _measured(place: Path) -> list[Path]:
     return sorted(path.parent for path in place.glob(f"*/{GRID_FILE}"))
+
+
+def _models(place: Path) -> list[Path]:
+    return sorted(path.parent for path in place.glob(f"*/{DESCRIPTION_FILE}"))
 
 
 def shipped_page(pretrained: Path) -> str:
@@ -99,8 +102,12 @@ def _section(place: Path) -> Iterator[str]:
     head = ("model", "cell", "L", "λ", "seed", "K", "thr", metric, "inputs", "front", "bytes")
     yield f"| {' | '.join(head)} |"
     yield f"|{'---|' * len(head)}"
-    for folder in _experiments(place):
+    for folder in _measured(place):
         yield f"| {' | '.join(_row(folder, metric, front))} |"
+    if starts := sorted({path.name for path in _models(place)} - {path.name for path in _measured(place)}):
+        yield ""
+        names = ", ".join(f"`{name}`" for name in starts)
+        yield f"Without a grid of their own, for others that start from them or run their weights: {names}."
     if words := sorted(place.glob("*.safetensors")):
         yield ""
         shared = ", ".join(f"`{path.name}` ({path.stat().st_size:,} bytes)" for path in words)

@@ -84,9 +84,7 @@ def choose_models(
     while pending:
         name = pending.pop()
         if name not in found:
-            raise DataFormatError(
-                f"{name} has no {GRID_FILE} below {data}; evaluate it first: python pipelines/evaluate.py {name}"
-            )
+            found[name] = _not_evaluated(name, dataset, data, name in also)
         description = load_description(found[name].model_folder)
         require_terms(dataset, str(description["data_source"]), name)
         before = list(map(str, description.get("lineage") or []))
@@ -97,6 +95,21 @@ def choose_models(
         pending += sorted(set(before) - wanted)
         wanted |= set(before)
     return [found[name] for name in sorted(wanted)]
+
+
+def _not_evaluated(name: str, dataset: str, data: Path, wanted: bool) -> Evaluated:
+    """What others started from is shipped without a grid, if need be.
+
+    Raises:
+        DataFormatError: if it has no model either, or was asked for.
+    """
+    one = Evaluated(name, data / "models" / dataset / name, data / "evaluation" / dataset / name)
+    if wanted or not (one.model_folder / DESCRIPTION_FILE).exists():
+        raise DataFormatError(
+            f"{name} has no {GRID_FILE} or no model below {data}; evaluate it first: "
+            f"python pipelines/evaluate.py {name}"
+        )
+    return one
 
 
 def ship(dataset: str, data: Path, out: Path, chosen: list[Evaluated], how: How) -> None:
@@ -125,9 +138,10 @@ def ship(dataset: str, data: Path, out: Path, chosen: list[Evaluated], how: How)
                 _check(one, folder, prepared, rounded=words is not None)
                 if (history := one.model_folder / HISTORY_FILE).exists():
                     shutil.copyfile(history, folder / HISTORY_FILE)
-        for one in chosen:
+        measured = [one for one in chosen if one.grid.exists()]
+        for one in measured:
             _write_grid(one, fresh, previous, prepared, how, rounded=words is not None)
-        grid = read_grids([fresh / one.experiment / GRID_FILE for one in chosen])
+        grid = read_grids([fresh / one.experiment / GRID_FILE for one in measured])
         write_table(checked_front(grid, meta, how.min_gain), fresh / "front.csv")
         facts = {
             "scale": how.scale,
