@@ -10,13 +10,14 @@ import typer
 from skipw.cli.app import DATASETS, Data, app
 from skipw.errors import DataFormatError
 
+OUTPUTS = Path("data")
 PRETRAINED = Path("pretrained")  # the models that came with the code, below the current folder
 
 
 @app.command()
 def front(
     dataset: Annotated[str, typer.Argument(help=f"One of {', '.join(DATASETS)}.")],
-    data: Data = Path("data"),
+    data: Data = OUTPUTS,
     split: Annotated[
         str, typer.Option(help="test (reported) or val (what the front was chosen on).")
     ] = "test",
@@ -34,7 +35,7 @@ def front(
 
     path = data / "pareto" / dataset / "front.csv"
     in_box = PRETRAINED / dataset / "front.csv"
-    if shipped or (not path.is_file() and in_box.is_file()):
+    if shipped or (data == OUTPUTS and not path.is_file() and in_box.is_file()):
         path = in_box
     rows = _read_front(path, split)
     console = Console()
