@@ -46,7 +46,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A PNG; ``path`` is relative to the document's folder."""
+    """A PNG or SVG; ``path`` is relative to the document's folder."""
 
     path: str
     caption: str
@@ -95,7 +95,8 @@ def _html(block: Block, folder: Path) -> str:
         case Figure(path, caption):
             data = base64.b64encode((folder / path).read_bytes()).decode("ascii")
             alt = html.escape(caption, quote=True)
-            image = f'<img alt="{alt}" src="data:image/png;base64,{data}">'
+            kind = "svg+xml" if path.endswith(".svg") else "png"
+            image = f'<img alt="{alt}" src="data:image/{kind};base64,{data}">'
             return f"<figure>{image}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 

@@ -46,7 +46,7 @@ def _time_features(work: Work, out: Findings) -> None:
     out.table(
         "time-features", table,
         "What the gate sees besides the state: models that differ in that (and λ) alone; test values at K = L, "
-        "thr = 0.5. second_window: inputs processed among the second window's L, where the Adding Task never has a marker.",
+        "thr = 0.5. second_window: inputs processed in the second window, where the Adding Task has no marker.",
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ __all__ = ["ANALYSES", "analyse"]
 
 #: The title of each; its module has the same name.
 ANALYSES = {
+    "trained": "What was trained",
     "tradeoff": "Accuracy and inputs processed",
     "bound": "The bound at work",
     "patterns": "Which inputs are processed",

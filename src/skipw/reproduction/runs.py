@@ -21,6 +21,9 @@ from skipw.reproduction.work import Work
 
 __all__ = ["PointRun", "first_updates", "run_budgets", "run_first", "summary"]
 
+BUDGETS = 10
+FIRST_SEQUENCES = 3000
+
 
 @dataclass
 class PointRun:
@@ -121,16 +124,17 @@ def first_updates(lengths: NDArray[np.int64], num_steps: int, window: int, budge
 
 
 def run_first(work: Work, experiment: Experiment, window: int) -> pd.DataFrame:
-    """A model trained with random masks on the first K inputs of every window, K = 1..L, on test.
+    """A model trained with random masks on the first K inputs of every window, on test, for at most BUDGETS values of K.
 
     Returns:
         columns experiment, window, budget, value, inputs, sequences.
     """
     model = work.model(experiment)
-    split = work.test(experiment.dataset)
+    split = work.test(experiment.dataset, FIRST_SEQUENCES)
+    budgets = np.unique(np.linspace(1, window, min(BUDGETS, window)).round().astype(int)).tolist()
     metric, rows = metric_of(experiment.dataset), []
     with torch.inference_mode():
-        for budget in range(1, window + 1):
+        for budget in budgets:
             updates = first_updates(np.asarray(split.lengths), split.inputs.shape[1], window, budget)
             results = run_sequences(model, split, window=window, updates=updates, **work.options)
             value, inputs = results.measures[metric].mean(), results.inputs_processed.mean()

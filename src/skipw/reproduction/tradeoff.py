@@ -18,12 +18,14 @@ from skipw.reproduction.drawing import (
 from skipw.reproduction.experiments import Experiment
 from skipw.reproduction.paper import perfect_policy, stated_points
 from skipw.reproduction.points import (
-    advantage,
+    LEVELS,
+    best_within,
     budget_curve,
     label_of,
     metric_of,
     pick,
     pick_several,
+    plain_skipw,
 )
 from skipw.reproduction.runs import run_first
 from skipw.reproduction.work import Findings, Work
@@ -36,7 +38,7 @@ BASELINES = ("thrrnn", "skiprnn", "random", "periodic")
 
 
 def run(work: Work, out: Findings) -> None:
-    """One figure over K and one over thr a data set; every point, and SkipW against each baseline at equal cost."""
+    """One figure over K and one over thr a data set; every point, and all kinds of models at equal cost."""
     for dataset in work.datasets:
         points = work.points(dataset)
         out.table(f"{dataset}-points", points, f"{work.title(dataset)}: every operating point.")
@@ -44,10 +46,9 @@ def run(work: Work, out: Findings) -> None:
         out.table(
             f"{dataset}-first-inputs", sampled, "The first K inputs of every window, model of random masks."
         )
-        equal = _equal_cost(work, dataset)
         out.table(
-            f"{dataset}-equal-cost", equal,
-            "Each kind's best point on val that processes at most the level; test values.",
+            f"{dataset}-levels", _levels(work, dataset),
+            f"{work.title(dataset)}: each kind's best point on val that processes at most the level; test values.",
         )  # fmt: skip
         _draw_budgets(work, dataset, sampled, out)
         _draw_thresholds(work, dataset, out)
@@ -59,17 +60,25 @@ def _plain_skipw(work: Work, dataset: str) -> list[Experiment]:
     return [one for one in found if one.plain] or found
 
 
-def _equal_cost(work: Work, dataset: str) -> pd.DataFrame:
+def _levels(work: Work, dataset: str) -> pd.DataFrame:
+    """A row a level: value and inputs of each kind of model, of SkipW the paper's own and all."""
     points = work.points(dataset)
-    plain = [one.name for one in _plain_skipw(work, dataset)]
-    skipw = points[points["experiment"].isin(plain)]
-    parts = []
-    for model in BASELINES:
-        other = points[points["model"] == model]
-        if len(other) and len(skipw):
-            parts.append(advantage(skipw, other).assign(baseline=model))
-    columns = ["baseline", "level", "value", "inputs", "other_value", "other_inputs", "gain"]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    skipw = points[points["model"] == "skipw"]
+    kinds = {"skipw": plain_skipw(points)}
+    if skipw["variant"].nunique() > 1:
+        kinds["skipw_any"] = skipw
+    kinds |= {model: points[points["model"] == model] for model in (*BASELINES, "dense")}
+    rows = []
+    for level in LEVELS:
+        row: dict[str, object] = {"dataset": dataset, "level": level}
+        for name, own in kinds.items():
+            best = best_within(own, level)
+            row |= {
+                f"{name}_value": None if best is None else best["value"],
+                f"{name}_inputs": None if best is None else best["inputs"],
+            }
+        rows.append(row)
+    return pd.DataFrame(rows).dropna(axis=1, how="all")
 
 
 def _first_inputs(work: Work, dataset: str, out: Findings) -> pd.DataFrame:
@@ -91,7 +100,8 @@ def _draw_budgets(work: Work, dataset: str, sampled: pd.DataFrame, out: Findings
         for place, (window, own) in enumerate(sampled.groupby("window")):
             axes.plot(
                 100 * own["inputs"], on_axis(own["value"], metric), ":", marker="|", linewidth=1.0,
-                color=("#7A5C00", "#B08D2E")[place % 2], markersize=6, label=f"First K of each window of {window}", zorder=2,
+                color=("#7A5C00", "#B08D2E")[place % 2], markersize=6, zorder=2,
+                label=f"First K of each window of {window}",
             )  # fmt: skip
     _draw_stated(axes, dataset)
     label_axes(axes, metric, f"{work.title(dataset)} ({work.meta(dataset)['data_source']})")
