@@ -132,10 +132,10 @@ def _last_part(evidence: Evidence) -> Answer:
 def _without_time(evidence: Evidence) -> Answer:
     table = evidence.table("ablations", "time-features")
     own = table[table["dataset"] == "adding"] if len(table) else table
-    kinds = set(own["time_feature"].fillna("none")) if len(own) else set()
+    kinds = set(own["time_feature"].astype(object).fillna("none")) if len(own) else set()
     if "none" not in kinds or "steps" not in kinds:
         return untested("SkipW with and without t on the Adding Task is needed")
-    feature = own["time_feature"].fillna("none")
+    feature = own["time_feature"].astype(object).fillna("none")
     none = own[feature == "none"].sort_values("value").iloc[0]
     steps = own[feature == "steps"].sort_values("value").iloc[0]
     text = (

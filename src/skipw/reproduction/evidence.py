@@ -67,7 +67,11 @@ class Evidence:
     def points(self, dataset: str) -> pd.DataFrame:
         """All operating points of a data set, as ``points_of`` made them; without rows where there are none."""
         table = self.table("tradeoff", f"{dataset}-points")
-        return table if table.empty else table.assign(variant=table["variant"].fillna("").astype(str))
+        return (
+            table
+            if table.empty
+            else table.assign(variant=table["variant"].astype(object).fillna("").astype(str))
+        )
 
     @property
     def datasets(self) -> list[str]:

@@ -124,7 +124,7 @@ def first_updates(lengths: NDArray[np.int64], num_steps: int, window: int, budge
 
 
 def run_first(work: Work, experiment: Experiment, window: int) -> pd.DataFrame:
-    """A model trained with random masks on the first K inputs of every window, on test, for at most BUDGETS values of K.
+    """A model trained with random masks on the first K inputs of every window, on test, for at most BUDGETS K.
 
     Returns:
         columns experiment, window, budget, value, inputs, sequences.
