@@ -23,16 +23,19 @@ WORDS = {
 }  # fmt: skip
 
 
-def table_cells(table: pd.DataFrame) -> tuple[list[list[str]], bool]:
+def table_cells(table: pd.DataFrame, most_rows: int = MOST_ROWS) -> tuple[list[list[str]], bool]:
     """A heading and rows of text.
 
     Accuracies and shares in %, the Adding Task's half squared error as it is; a column that only says on which data
     set a one-set table is goes.
 
+    Args:
+        table: of an analysis.
+        most_rows: how many to show.
     Returns:
         the cells, and whether rows were left out.
     """
-    shown = _thinned(table)
+    shown = _thinned(table, most_rows)
     errors = shown["dataset"] == "adding" if "dataset" in shown else pd.Series(False, index=shown.index)
     names = [str(name) for name in shown.columns if name != "dataset" or shown["dataset"].nunique() > 1]
     names = [
@@ -47,9 +50,9 @@ def table_cells(table: pd.DataFrame) -> tuple[list[list[str]], bool]:
     return [heading, *rows], len(shown) < len(table)
 
 
-def _thinned(table: pd.DataFrame) -> pd.DataFrame:
+def _thinned(table: pd.DataFrame, most_rows: int) -> pd.DataFrame:
     """Of too many rows: those at K = 1, L / 4, L / 2 and L, then the first ones."""
-    if len(table) > MOST_ROWS and {"budget", "window"} <= set(table.columns):
+    if len(table) > most_rows and {"budget", "window"} <= set(table.columns):
         window, budget = (table[name].astype(float) for name in ("window", "budget"))
         places = [budget == 1, budget == window]
         places += [budget == (window * share).round() for share in (0.25, 0.5)]
@@ -57,7 +60,7 @@ def _thinned(table: pd.DataFrame) -> pd.DataFrame:
         for place in places:
             kept |= place
         table = table[kept]
-    return table.head(MOST_ROWS)
+    return table.head(most_rows)
 
 
 def _is_value(name: str) -> bool:

@@ -23,7 +23,17 @@ ORDINARY = frozenset({
     "final_learning_rate", "decay_rate", "decay_samples", "weight_decay", "label_smoothing", "clip", "val_every",
     "eval_batch_size", "patience", "checkpoint_from", "train_limit", "val_limit", "seed", "num_threads", "backend",
     "accelerator", "devices",
+    # How gates are led to a cost, still one cost a model.
+    "target_inputs", "rollbacks", "gate_margin", "gate_margin_width", "gate_margin_from",
 })  # fmt: skip
+#: What has no effect unless another setting is on.
+DEPENDENT = {
+    "random_budget_from": "random_budget",
+    "budget_draw": "random_budget",
+    "random_threshold": "random_budget",
+    "sandwich": "random_budget",
+    "distill": "sandwich",
+}
 #: Names and places, and what has no effect on the outcome.
 NOT_SETTINGS = frozenset({
     "experiment", "dataset", "start", "init_from", "num_threads", "backend", "accelerator", "devices",
@@ -33,6 +43,11 @@ NOT_SETTINGS = frozenset({
 WORDS = {
     "random_budget": "random budgets in {} of the batches",
     "random_budget_from": "",
+    "budget_draw": "K drawn {}",
+    "distill": "distilled {}",
+    "sandwich": "with K = L",
+    "random_threshold": "random thr {}",
+    "selection_gradient": "{} gradient of the selection",
     "select": "select {}",
     "time_feature": "time feature {}",
 }
@@ -101,9 +116,14 @@ class Experiment:
                 found[key] = self.architecture[key]
             elif self.model != "skipw" or self.architecture.get(key) == plain:
                 found.pop(key, None)
-        if self.model != "skipw" or not found.get("random_budget"):
+        if self.model != "skipw":
             found.pop("random_budget", None)
-            found.pop("random_budget_from", None)
+            found.pop("selection_gradient", None)
+        if found.get("selection_gradient") != "soft":
+            found.pop("selection_softness", None)
+        for key, needed in DEPENDENT.items():
+            if not found.get(needed):
+                found.pop(key, None)
         return found
 
     @property
@@ -179,4 +199,6 @@ def _plain(value: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return " to ".join(map(_shown, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -191,6 +191,8 @@ def label_of(experiment: Experiment, *, short: bool = False) -> str:
         parts.append(f"L = {experiment.window}")
     if experiment.model in ("skipw", "thrrnn", "skiprnn"):
         parts.append(f"λ = {experiment.cost_per_input:.3g}")
+    if steered := experiment.settings.get("target_inputs"):
+        parts[-1] = f"λ steered to {100 * steered:.3g} %"
     if experiment.variant and not short:
         parts.append(experiment.variant)
     return ", ".join(parts)

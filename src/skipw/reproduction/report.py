@@ -13,7 +13,7 @@ from skipw.evaluation.document import Block, Figure, Heading, Notice, Paragraph,
 from skipw.evaluation.source_notes import announcement
 from skipw.reproduction import flops
 from skipw.reproduction.analyses import ANALYSES
-from skipw.reproduction.cells import table_cells
+from skipw.reproduction.cells import MOST_ROWS, table_cells
 from skipw.reproduction.claims_behaviour import BEHAVIOUR_CLAIMS
 from skipw.reproduction.claims_front import FRONT_CLAIMS
 from skipw.reproduction.evidence import FAILS, HOLDS, TITLES, UNTESTED, Claim, Evidence
@@ -64,6 +64,7 @@ def write_results(results: Path, out: Path, *, title: str, scale: str) -> dict[s
     for name, heading in ANALYSES.items():
         blocks += _section(heading, name, found[name], results, out)
     blocks += _shortcomings(evidence, claims, goals, found)
+    blocks += _rules(claims, goals)
     (out / REPORT_FILE).write_text(as_markdown(title, blocks), encoding="utf-8")
     return {"html": as_html(title, blocks, out), "metrics": _metrics(claims, goals)}
 
@@ -96,6 +97,13 @@ def _introduction(evidence: Evidence, scale: str, claims: pd.DataFrame, goals: p
     for source in dict.fromkeys(sources.values()):
         if note := announcement(source):
             blocks.append(Notice(note))
+    for dataset in evidence.datasets:
+        points = evidence.points(dataset)
+        skipw = points[points["model"] == "skipw"]
+        if len(skipw) and not (skipw["variant"] == "").any():
+            kinds = "; ".join(sorted(skipw["variant"].unique()))
+            blocks.append(Paragraph(f"{TITLES[dataset]} has no SkipW trained as in the paper; the claims are tested "
+                                    f"on what there is: {kinds}."))  # fmt: skip
     reached = int((goals["answer"] == GOAL_WORDS[HOLDS]).sum())
     text = (
         f"Of the paper's {len(claims)} claims that we put as rules {int(numbers.get(HOLDS, 0))} hold on these models, "
@@ -108,16 +116,32 @@ def _introduction(evidence: Evidence, scale: str, claims: pd.DataFrame, goals: p
 
 def _answers(claims: pd.DataFrame, goals: pd.DataFrame) -> list[Block]:
     def cells(table: pd.DataFrame, heading: tuple[str, ...]) -> list[list[str]]:
-        return [
-            list(heading),
-            *table[["claim", "place", "answer", "figures", "rule"]].astype(str).to_numpy().tolist(),
-        ]
+        texts = table[["claim", "place", "answer", "figures"]].astype(str).to_numpy().tolist()
+        return [list(heading), *([str(number), *row] for number, row in enumerate(texts, start=1))]
 
     return [
         Heading("The paper's claims"),
-        Table(cells(claims, ("claim", "paper", "answer", "what decides it", "rule"))),
+        Table(
+            cells(claims, ("", "claim", "paper", "answer", "what decides it")), "The rules stand at the end."
+        ),
         Heading("Goals beyond the paper"),
-        Table(cells(goals, ("goal", "data", "answer", "what decides it", "rule"))),
+        Table(cells(goals, ("", "goal", "data", "answer", "what decides it"))),
+    ]
+
+
+def _rules(claims: pd.DataFrame, goals: pd.DataFrame) -> list[Block]:
+    def cells(table: pd.DataFrame, what: str) -> list[list[str]]:
+        return [
+            ["", what, "rule"],
+            *([str(n), r["claim"], r["rule"]] for n, (_, r) in enumerate(table.iterrows(), 1)),
+        ]
+
+    intro = "The rules are code (`src/skipw/reproduction/claims_*.py`, `goals.py`); in words:"
+    return [
+        Heading("The rules"),
+        Paragraph(intro),
+        Table(cells(claims, "claim")),
+        Table(cells(goals, "goal")),
     ]
 
 
@@ -144,7 +168,7 @@ def _section(
         if name != "trained" and entry["name"].endswith(LINKED):
             links.append(f"{link}: {entry['caption']}")
             continue
-        cells, shortened = table_cells(table)
+        cells, shortened = table_cells(table, most_rows=1000 if name == "trained" else MOST_ROWS)
         more = f"Not all rows; all of them: {link}" if shortened else link
         blocks.append(Table(cells, f"{entry['caption']} {more}"))
     if links:

@@ -56,6 +56,7 @@ def _row(work: Work, one: Experiment) -> dict[str, object]:
         "cell": f"{shape['num_layers']} × {str(shape['cell']).upper()} {shape['hidden_size']}",
         "window": one.window,
         "cost_per_input": one.cost_per_input,
+        "target_inputs": settings.get("target_inputs"),
         "init_from": settings.get("init_from"),
         "steps": settings.get("steps"),
         "batch_size": settings.get("batch_size"),
