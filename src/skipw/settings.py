@@ -56,6 +56,16 @@ class TrainSettings:
     cost_schedule: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
     random_budget: float = value(0.0, low=0.0, high=1.0)  # skipw: share of batches with K uniform in 1..L
     random_budget_from: float = value(0.0, low=0.0, high=1.0)  # share of the run after which that begins
+    budget_draw: str = value("uniform", choices=("uniform", "log"))  # of K, or of its logarithm
+    random_threshold: tuple[float, float] | None = None  # a drawn K comes with a thr drawn from this range
+    sandwich: bool = False  # a batch with a drawn K runs at K = L too, half the loss each
+    distill: float = value(
+        0.0, low=0.0, high=1.0
+    )  # sandwich: share of the drawn K's loss that is the distance
+    # to the scores at K = L
+    selection_gradient: str = value("identity", choices=("identity", "zero_sum", "soft"))  # through select_K
+    selection_softness: float = value(0.1, low=1e-6)  # ε of "soft", in units of importance
+    target_inputs: float | None = value(None, low=1e-6, high=1.0)  # wanted share at K = L: λ is steered to it
     # The optimiser (Adam) and the run.
     steps: int = value(2000, low=1)  # batches in all
     batch_size: int = value(64, low=1)  # sequences of a step, over all devices
@@ -70,6 +80,7 @@ class TrainSettings:
     clip: float | None = value(1.0, low=1e-9)  # largest global norm of the gradient; null = no clipping
     val_every: int = value(250, low=1)  # steps between validations
     eval_batch_size: int = value(500, low=1)  # sequences that a device holds at once in a validation
+    rollbacks: int = value(0, low=0)  # how often gates that have shut are taken back to the validation before
     patience: int | None = value(None, low=1)  # validations without a better loss; null = never stop
     checkpoint_from: float = value(0.0, low=0.0, high=1.0)  # share of the run before which none is kept
     train_limit: int | None = value(None, low=1)  # use only the first so many sequences; null = all
@@ -206,6 +217,7 @@ class Search:
 @dataclass(frozen=True)
 class Evaluate:
     thresholds: Thresholds = Thresholds()
+    cross: bool = False  # SkipW: every K at thr 0.5 and every thr at K = L, instead of each with each
     batch_size: int = value(500, low=1)
     val_limit: int | None = value(None, low=1)
     test_limit: int | None = value(None, low=1)
