@@ -245,6 +245,22 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Reproduce:
+    """The analyses of the paper's experiments."""
+
+    sequences: int | None = value(10_000, low=1)  # test sequences that models are run on; null = all
+    batch_size: int = value(500, low=1)
+    num_threads: int = value(1, low=1)
+
+
+@dataclass(frozen=True)
+class Results:
+    """The report on the paper's experiments."""
+
+    title: str = "The paper reproduced"
+
+
+@dataclass(frozen=True)
 class Train:
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
     experiments: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -263,3 +279,5 @@ class Params:
     pareto: Pareto = Pareto()
     register: Register = Register()
     report: Report = Report()
+    reproduce: Reproduce = Reproduce()
+    results: Results = Results()
