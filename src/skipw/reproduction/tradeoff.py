@@ -93,23 +93,26 @@ def _first_inputs(work: Work, dataset: str, out: Findings) -> pd.DataFrame:
 
 def _draw_budgets(work: Work, dataset: str, sampled: pd.DataFrame, out: Findings) -> None:
     metric = metric_of(dataset)
-    figure, (axes,) = panels(1, columns=1, width=7.6, height=5.0)
-    _draw_baselines(axes, work, dataset, out)
-    _draw_skipw(axes, work, dataset, out)
-    if len(sampled):
-        for place, (window, own) in enumerate(sampled.groupby("window")):
+    figure, (whole, near) = panels(2, columns=2, width=5.0, height=5.0)
+    for axes in (whole, near):
+        _draw_baselines(axes, work, dataset, out)
+        _draw_skipw(axes, work, dataset, out)
+        for place, (window, own) in enumerate(sampled.groupby("window") if len(sampled) else ()):
             axes.plot(
                 100 * own["inputs"], on_axis(own["value"], metric), ":", marker="|", linewidth=1.0,
-                color=("#7A5C00", "#B08D2E")[place % 2], markersize=6, zorder=2,
+                color=("#7A5C00", "#B08D2E", "#D9C27A")[place % 3], markersize=6, zorder=2,
                 label=f"First K of each window of {window}",
             )  # fmt: skip
-    _draw_stated(axes, dataset)
-    label_axes(axes, metric, f"{work.title(dataset)} ({work.meta(dataset)['data_source']})")
-    axes.set_xlim(-1, 102)
-    _limit_values(axes, work, dataset)
-    if dataset == "adding":
-        _draw_envelope(axes, work)
-    legend_below(figure, axes)
+        _draw_stated(axes, dataset)
+        label_axes(axes, metric)
+        axes.set_xlim(-1, 102)
+        _limit_values(axes, work, dataset)
+        if dataset == "adding":
+            _draw_envelope(axes, work)
+    _zoom(near, work, dataset)
+    whole.set_title(f"{work.title(dataset)} ({work.meta(dataset)['data_source']})", fontsize=10, loc="left")
+    near.set_title("the better points, enlarged", fontsize=10, loc="left")
+    legend_below(figure, [whole, near], columns=3)
     caption = (
         f"{work.title(dataset)}: {'½ · MSE' if dataset == 'adding' else 'accuracy'} against inputs processed, on test "
         f"(the paper's Fig. {PLACES[dataset]}). Along a SkipW line K runs from 1 to L at thr = 0.5; the dashed line "
@@ -154,7 +157,7 @@ def _draw_baselines(axes: Axes, work: Work, dataset: str, out: Findings) -> None
         axes.plot(
             100 * own["inputs"], on_axis(own["value"], metric), ":" if len(own) > 1 else "none",
             marker="D" if model == "skiprnn" else "s", color=colour_of(model), linewidth=1.2, markersize=5,
-            label=text, zorder=3, clip_on=False,
+            label=text, zorder=3,
         )  # fmt: skip
 
 
@@ -226,6 +229,30 @@ def _limit_values(axes: Axes, work: Work, dataset: str) -> None:
         return
     low = min(100 * constant, axes.get_ylim()[1] - 10)
     axes.set_ylim(low - 2, min(101, axes.get_ylim()[1] + 1))
+
+
+def _zoom(axes: Axes, work: Work, dataset: str) -> None:
+    """The better half of the gated models' points at thr = 0.5, with a margin."""
+    points = work.points(dataset)
+    own = points[
+        points["model"].isin(["skipw", "skiprnn", "thrrnn"]) & ((points["threshold"] - 0.5).abs() < 1e-9)
+    ]
+    if own.empty:
+        return
+    middle = float(own["value"].quantile(0.6 if dataset == "adding" else 0.35))
+    if dataset == "adding":
+        axes.set_ylim(top=3 * middle)
+        low, kept = middle, own[own["value"] <= middle]
+    else:
+        best = float(own["value"].max())
+        low = min(middle, best - 0.01)
+        axes.set_ylim(100 * (low - 0.3 * (best - low)), min(100.5, 100 * (best + 0.2 * (best - low))))
+        kept = own[own["value"] >= low]
+    stated = stated_points(dataset)
+    good = stated["value"] <= low if dataset == "adding" else stated["value"] >= low
+    shares = [*kept["inputs"], *stated.loc[good, "inputs"]]
+    ends = 100 * min(shares), 100 * float(np.quantile(shares, 0.9))
+    axes.set_xlim(max(-1, ends[0] - 6), min(102, ends[1] + 8))
 
 
 def _draw_thresholds(work: Work, dataset: str, out: Findings) -> None:
