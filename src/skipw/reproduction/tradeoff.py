@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 
@@ -32,7 +34,7 @@ from skipw.reproduction.work import Findings, Work
 
 __all__ = ["run"]
 
-PLACES = {"adding": "4", "har": "3 and 31", "mnist": "5 and 19", "imdb": "6"}
+PLACES = {"adding": "Fig. 4", "har": "Figs. 3 and 31", "mnist": "Figs. 5 and 19", "imdb": "Fig. 6"}
 STATED_MARKS = {"skipw": "^", "skiprnn": "D"}
 BASELINES = ("thrrnn", "skiprnn", "random", "periodic")
 
@@ -115,7 +117,7 @@ def _draw_budgets(work: Work, dataset: str, sampled: pd.DataFrame, out: Findings
     legend_below(figure, [whole, near], columns=3)
     caption = (
         f"{work.title(dataset)}: {'½ · MSE' if dataset == 'adding' else 'accuracy'} against inputs processed, on test "
-        f"(the paper's Fig. {PLACES[dataset]}). Along a SkipW line K runs from 1 to L at thr = 0.5; the dashed line "
+        f"(the paper's {PLACES[dataset]}). Along a SkipW line K runs from 1 to L at thr = 0.5; the dashed line "
         "joins SkipW models of several λ at K = L. Hollow marks: what the paper states in numbers."
     )
     out.figure(dataset, figure, caption)
@@ -181,7 +183,7 @@ def _draw_skipw(axes: Axes, work: Work, dataset: str, out: Findings) -> None:
         axes.plot(
             100 * own["inputs"], on_axis(own["value"], metric), "-", marker="^^sPX"[place],
             color=("#0072B2", "#003F66", "#8AA8C4", "#4B3F9E", "#2CA6A4")[place], linewidth=1.5, markersize=5,
-            label=f"{label_of(one)}, over K", zorder=5,
+            label=_wrapped(f"{label_of(one)}, over K"), zorder=5,
         )  # fmt: skip
     anytime = pick(
         points, [one for one in work.experiments(dataset, "skipw") if one.beyond.get("random_budget")]
@@ -231,6 +233,11 @@ def _limit_values(axes: Axes, work: Work, dataset: str) -> None:
     axes.set_ylim(low - 2, min(101, axes.get_ylim()[1] + 1))
 
 
+def _wrapped(label: str) -> str:
+    """A legend's entry in lines that fit three columns."""
+    return textwrap.fill(label, 44, subsequent_indent="   ")
+
+
 def _zoom(axes: Axes, work: Work, dataset: str) -> None:
     """The better half of the gated models' points at thr = 0.5, with a margin."""
     points = work.points(dataset)
@@ -239,18 +246,20 @@ def _zoom(axes: Axes, work: Work, dataset: str) -> None:
     ]
     if own.empty:
         return
+    best = float(own["value"].max())
     middle = float(own["value"].quantile(0.6 if dataset == "adding" else 0.35))
     if dataset == "adding":
         axes.set_ylim(top=3 * middle)
         low, kept = middle, own[own["value"] <= middle]
     else:
-        best = float(own["value"].max())
         low = min(middle, best - 0.01)
-        axes.set_ylim(100 * (low - 0.3 * (best - low)), min(100.5, 100 * (best + 0.2 * (best - low))))
         kept = own[own["value"] >= low]
     stated = stated_points(dataset)
     good = stated["value"] <= low if dataset == "adding" else stated["value"] >= low
     shares = [*kept["inputs"], *stated.loc[good, "inputs"]]
+    if dataset != "adding":
+        best = max([best, *stated.loc[good, "value"]])
+        axes.set_ylim(100 * (low - 0.3 * (best - low)), min(100.5, 100 * (best + 0.2 * (best - low))))
     ends = 100 * min(shares), 100 * float(np.quantile(shares, 0.9))
     axes.set_xlim(max(-1, ends[0] - 6), min(102, ends[1] + 8))
 
@@ -272,7 +281,9 @@ def _draw_thresholds(work: Work, dataset: str, out: Findings) -> None:
         axes.plot(
             100 * curve["inputs"], on_axis(curve["value"], metric), "-", marker="^^sPX"[place], markersize=5,
             color=("#0072B2", "#003F66", "#8AA8C4", "#4B3F9E", "#2CA6A4")[place], linewidth=1.5,
-            label=f"{label_of(one)}, K = L, thr {curve['threshold'].min():g} to {curve['threshold'].max():g}",
+            label=_wrapped(
+                f"{label_of(one)}, K = L, thr {curve['threshold'].min():g} to {curve['threshold'].max():g}"
+            ),
         )  # fmt: skip
     for place, one in enumerate(work.experiments(dataset, "thrrnn")):
         curve = points[points["experiment"] == one.name].sort_values("threshold")
