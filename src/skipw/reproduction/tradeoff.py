@@ -18,6 +18,7 @@ from skipw.reproduction.drawing import (
     panels,
 )
 from skipw.reproduction.experiments import Experiment
+from skipw.reproduction.limits import enlarge, limit_values
 from skipw.reproduction.paper import perfect_policy, stated_points
 from skipw.reproduction.points import (
     LEVELS,
@@ -108,10 +109,10 @@ def _draw_budgets(work: Work, dataset: str, sampled: pd.DataFrame, out: Findings
         _draw_stated(axes, dataset)
         label_axes(axes, metric)
         axes.set_xlim(-1, 102)
-        _limit_values(axes, work, dataset)
+        limit_values(axes, work, dataset)
         if dataset == "adding":
             _draw_envelope(axes, work)
-    _zoom(near, work, dataset)
+    enlarge(near, work, dataset)
     whole.set_title(f"{work.title(dataset)} ({work.meta(dataset)['data_source']})", fontsize=10, loc="left")
     near.set_title("the better points, enlarged", fontsize=10, loc="left")
     legend_below(figure, [whole, near], columns=3)
@@ -223,45 +224,9 @@ def _draw_stated(axes: Axes, dataset: str) -> None:
         )  # fmt: skip
 
 
-def _limit_values(axes: Axes, work: Work, dataset: str) -> None:
-    """Accuracies from a little below the constant predictor on; errors up to a little above its error."""
-    constant = float(work.meta(dataset)["constant_predictor"]["test"])
-    if dataset == "adding":
-        axes.set_ylim(top=0.75 * constant)
-        return
-    low = min(100 * constant, axes.get_ylim()[1] - 10)
-    axes.set_ylim(low - 2, min(101, axes.get_ylim()[1] + 1))
-
-
 def _wrapped(label: str) -> str:
     """A legend's entry in lines that fit three columns."""
     return textwrap.fill(label, 44, subsequent_indent="   ")
-
-
-def _zoom(axes: Axes, work: Work, dataset: str) -> None:
-    """The better half of the gated models' points at thr = 0.5, with a margin."""
-    points = work.points(dataset)
-    own = points[
-        points["model"].isin(["skipw", "skiprnn", "thrrnn"]) & ((points["threshold"] - 0.5).abs() < 1e-9)
-    ]
-    if own.empty:
-        return
-    best = float(own["value"].max())
-    middle = float(own["value"].quantile(0.6 if dataset == "adding" else 0.35))
-    if dataset == "adding":
-        axes.set_ylim(top=3 * middle)
-        low, kept = middle, own[own["value"] <= middle]
-    else:
-        low = min(middle, best - 0.01)
-        kept = own[own["value"] >= low]
-    stated = stated_points(dataset)
-    good = stated["value"] <= low if dataset == "adding" else stated["value"] >= low
-    shares = [*kept["inputs"], *stated.loc[good, "inputs"]]
-    if dataset != "adding":
-        best = max([best, *stated.loc[good, "value"]])
-        axes.set_ylim(100 * (low - 0.3 * (best - low)), min(100.5, 100 * (best + 0.2 * (best - low))))
-    ends = 100 * min(shares), 100 * float(np.quantile(shares, 0.9))
-    axes.set_xlim(max(-1, ends[0] - 6), min(102, ends[1] + 8))
 
 
 def _draw_thresholds(work: Work, dataset: str, out: Findings) -> None:
@@ -300,7 +265,7 @@ def _draw_thresholds(work: Work, dataset: str, out: Findings) -> None:
         )  # fmt: skip
     label_axes(axes, metric, f"{work.title(dataset)} ({work.meta(dataset)['data_source']})")
     axes.set_xlim(left=-1)
-    _limit_values(axes, work, dataset)
+    limit_values(axes, work, dataset)
     legend_below(figure, axes, columns=2)
     caption = (
         f"{work.title(dataset)}: what the threshold does (the paper's Fig. 12 shows it on HAR), on test."
