@@ -17,6 +17,8 @@ from skipw.reproduction.digits import painted
 from skipw.reproduction.runs import first_updates, run_budgets
 from skipw.reproduction.work import Work
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def results(work: Work, tmp_path_factory: pytest.TempPathFactory) -> Path:

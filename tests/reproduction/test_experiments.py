@@ -18,7 +18,7 @@ def test_plain_models_and_models_beyond_the_paper(finished: Path) -> None:
     found = {one.name: one for one in find_experiments("adding", finished)}
     plain = {name for name, one in found.items() if one.plain}
     assert plain == set(found) - {"adding-blind", "adding-many"}
-    assert found["adding-many"].variant == "random budgets in 0.5 of the batches"
+    assert found["adding-many"].variant == "random budgets 0.5"
     assert found["adding-blind"].variant == "time feature none"
     assert found["adding-periodic"].model == "periodic"
 

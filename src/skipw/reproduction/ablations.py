@@ -16,7 +16,7 @@ from skipw.reproduction.work import Findings, Work
 
 __all__ = ["run"]
 
-SEQUENCES = {"mnist": 2000, "imdb": 5000}
+SEQUENCES = {"mnist": 500, "imdb": 3000}
 FREE = {"time_feature", "time_scale", "cost_per_input", "init_from", "cost_schedule"}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skipw.reproduction.evidence import TITLES, Answer, Claim, Evidence, answered, untested
+from skipw.reproduction.evidence import TITLES, Answer, Claim, Evidence, answered, answered_for_all, untested
 
 __all__ = ["BEHAVIOUR_CLAIMS", "furthest_back"]
 
@@ -101,7 +101,8 @@ def _switching(evidence: Evidence) -> Answer:
     table = evidence.table("switching", "switching")
     if table.empty:
         return untested("no SkipW was switched")
-    texts, verdicts = [], []
+    texts: list[str] = []
+    verdicts: dict[str, bool] = {}
     for (dataset, change), own in table.groupby(["dataset", "change"], sort=False):
         own = own.sort_values("position")
         error = dataset == "adding"
@@ -110,10 +111,11 @@ def _switching(evidence: Evidence) -> Answer:
         ends = sorted((value.iloc[0], value.iloc[-1]))
         inside = float(value.between(ends[0] - slack, ends[1] + slack).mean())
         back = furthest_back(value)
-        verdicts.append(inside >= 0.95 and back <= 0.1 * (ends[1] - ends[0]) + slack)
+        name, good = TITLES[str(dataset)], inside >= 0.95 and back <= 0.1 * (ends[1] - ends[0]) + slack
+        verdicts[name] = good and verdicts.get(name, True)
         fell = f"error back by {100 * (10**back - 1):.0f} %" if error else f"back by {100 * back:.1f} points"
-        texts.append(f"{TITLES[str(dataset)]} ({change}): {100 * inside:.0f} % between, {fell} at most")
-    return answered(all(verdicts), "; ".join(texts))
+        texts.append(f"{name} ({change}): {100 * inside:.0f} % between, {fell} at most")
+    return answered_for_all(verdicts, TITLES.values(), "; ".join(texts))
 
 
 def _last_part(evidence: Evidence) -> Answer:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
-from skipw.reproduction.evidence import TITLES, Answer, Claim, Evidence, answered, untested
+from skipw.reproduction.evidence import TITLES, Answer, Claim, Evidence, answered, answered_for_all, untested
 from skipw.reproduction.points import LEVELS, advantage, best_within, plain_skipw
 
 __all__ = ["FRONT_CLAIMS", "at_par", "share_at_par"]
@@ -31,31 +32,31 @@ def share_at_par(evidence: Evidence, dataset: str, baseline: str) -> tuple[float
     return float(at_par(table["gain"], str(points["metric"].iloc[0])).mean()), len(table)
 
 
-def _on_par(evidence: Evidence) -> Answer:
-    texts, verdicts = [], []
-    for dataset in evidence.datasets:
-        for baseline, name in (("thrrnn", "ThrRNN"), ("skiprnn", "SkipRNN")):
+def _compared(
+    evidence: Evidence, datasets: Iterable[str], baselines: Mapping[str, str], least: float
+) -> Answer:
+    """SkipW on par at this share of the levels or more, on each data set against each baseline."""
+    verdicts, texts = {}, []
+    expected = [f"{TITLES[dataset]}/{name}" for dataset in datasets for name in baselines.values()]
+    for dataset in datasets:
+        for baseline, name in baselines.items():
             found = share_at_par(evidence, dataset, baseline)
-            if found is None:
-                continue
-            verdicts.append(found[0] >= MOST)
-            texts.append(f"{TITLES[dataset]}/{name} {round(found[0] * found[1])} of {found[1]}")
-    return answered(all(verdicts), "; ".join(texts)) if verdicts else untested("no models to compare")
+            if found is not None:
+                verdicts[f"{TITLES[dataset]}/{name}"] = found[0] >= least
+                texts.append(f"{TITLES[dataset]}/{name} {round(found[0] * found[1])} of {found[1]}")
+    return answered_for_all(verdicts, expected, "; ".join(texts))
+
+
+def _on_par(evidence: Evidence) -> Answer:
+    return _compared(evidence, TITLES, {"thrrnn": "ThrRNN", "skiprnn": "SkipRNN"}, MOST)
 
 
 def _naive_worse(evidence: Evidence) -> Answer:
-    texts, verdicts = [], []
-    for dataset in ("adding", "har"):
-        for baseline in ("random", "periodic"):
-            found = share_at_par(evidence, dataset, baseline)
-            if found is not None:
-                verdicts.append(found[0] == 1.0)
-                texts.append(f"{TITLES[dataset]}/{baseline} {round(found[0] * found[1])} of {found[1]}")
-    return answered(all(verdicts), "; ".join(texts)) if verdicts else untested("no sampling baseline")
+    return _compared(evidence, ("adding", "har"), {"random": "random", "periodic": "periodic"}, 1.0)
 
 
 def _gradual(evidence: Evidence) -> Answer:
-    texts, verdicts = [], []
+    texts, verdicts = [], {}
     for dataset in ("har", "imdb"):
         curve = evidence.curve(dataset)
         if len(curve) < 3:
@@ -63,7 +64,7 @@ def _gradual(evidence: Evidence) -> Answer:
         losses = curve["value"].iloc[-1] - curve["value"]
         half = float(losses[curve["budget"] <= (curve["window"].iloc[0] + 1) // 2].iloc[-1])
         steps = float(curve["value"].diff().max())
-        verdicts.append(half <= 0.05 and steps <= 0.12)
+        verdicts[TITLES[dataset]] = half <= 0.05 and steps <= 0.12
         texts.append(
             f"{TITLES[dataset]}: {-100 * half:+.1f} points at K = L / 2, largest step {100 * steps:.1f}"
         )
@@ -71,9 +72,9 @@ def _gradual(evidence: Evidence) -> Answer:
     if len(mnist) >= 4:
         quarter = mnist[mnist["budget"] <= max(1, int(mnist["window"].iloc[0]) // 4)]
         lost = float(mnist["value"].iloc[-1] - quarter["value"].iloc[-1])
-        verdicts.append(lost > 0.12)
+        verdicts["MNIST"] = lost > 0.12
         texts.append(f"MNIST: {-100 * lost:+.1f} points at K = L / 4")
-    return answered(all(verdicts), "; ".join(texts)) if verdicts else untested("no SkipW with several K")
+    return answered_for_all(verdicts, ("HAR", "IMDB", "MNIST"), "; ".join(texts))
 
 
 def _small_window(evidence: Evidence) -> Answer:
@@ -163,7 +164,7 @@ def _imdb_worse(evidence: Evidence) -> Answer:
 
 
 def _threshold(evidence: Evidence) -> Answer:
-    texts, verdicts = [], []
+    texts, verdicts = [], {}
     for dataset in evidence.datasets:
         curve = evidence.curve(dataset)
         if curve.empty:
@@ -177,7 +178,7 @@ def _threshold(evidence: Evidence) -> Answer:
             continue
         rises = float(own["inputs"].diff().max())
         better = _better(own["value"].iloc[-1], own["value"].iloc[0], str(own["metric"].iloc[0]))
-        verdicts.append(rises <= 0.005 and not better)
+        verdicts[TITLES[dataset]] = rises <= 0.005 and not better
         last = own.iloc[-1]
         texts.append(
             f"{TITLES[dataset]}: thr 0.5 → {last['threshold']:g}: inputs {100 * own['inputs'].iloc[0]:.1f} → "

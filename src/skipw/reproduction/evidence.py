@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pandas as pd
 from skipw.reproduction.points import pick_names, plain_skipw
 from skipw.settings import DATASETS
 
-__all__ = ["Answer", "Claim", "Evidence", "answered", "untested"]
+__all__ = ["Answer", "Claim", "Evidence", "answered", "answered_for_all", "untested"]
 
 HOLDS, FAILS, UNTESTED = "holds", "does not hold", "can't be tested here"
 TITLES = {"adding": "Adding", "mnist": "MNIST", "imdb": "IMDB", "har": "HAR"}
@@ -104,6 +104,23 @@ def _at_half(points: pd.DataFrame, experiment: str) -> pd.DataFrame:
 def answered(holds: bool, figures: str) -> Answer:
     """A verdict from a test that could be made."""
     return Answer(HOLDS if holds else FAILS, figures)
+
+
+def answered_for_all(verdicts: Mapping[str, bool], expected: Iterable[str], figures: str) -> Answer:
+    """A verdict on a claim about several cases: one that fails is enough, but holding needs all of them.
+
+    Args:
+        verdicts: by case, those that could be tested.
+        expected: the cases that the claim is about.
+        figures: what decided.
+    """
+    if not all(verdicts.values()):
+        return Answer(FAILS, figures)
+    missing = [case for case in expected if case not in verdicts]
+    if not missing:
+        return Answer(HOLDS, figures)
+    so_far = f"holds where it could be tested ({figures}); " if verdicts else ""
+    return Answer(UNTESTED, f"{so_far}missing: {', '.join(missing)}")
 
 
 def untested(why: str) -> Answer:

@@ -41,7 +41,7 @@ NOT_SETTINGS = frozenset({
 })  # fmt: skip
 #: What a setting beyond the paper's is called; an empty text is not worth a word.
 WORDS = {
-    "random_budget": "random budgets in {} of the batches",
+    "random_budget": "random budgets {}",
     "random_budget_from": "",
     "budget_draw": "K drawn {}",
     "distill": "distilled {}",

@@ -20,7 +20,7 @@ __all__ = ["run"]
 
 POSITIONS = 51
 LONG_POSITIONS = 15  # where sequences are long: every second line of an image
-SEQUENCES = {"adding": 5000, "mnist": 1000, "imdb": 2000}
+SEQUENCES = {"adding": 5000, "mnist": 1000, "imdb": 1500}
 
 
 def run(work: Work, out: Findings) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 
@@ -16,6 +18,7 @@ from skipw.reproduction.drawing import (
     panels,
 )
 from skipw.reproduction.experiments import Experiment
+from skipw.reproduction.limits import enlarge, limit_values
 from skipw.reproduction.paper import perfect_policy, stated_points
 from skipw.reproduction.points import (
     LEVELS,
@@ -32,7 +35,7 @@ from skipw.reproduction.work import Findings, Work
 
 __all__ = ["run"]
 
-PLACES = {"adding": "4", "har": "3 and 31", "mnist": "5 and 19", "imdb": "6"}
+PLACES = {"adding": "Fig. 4", "har": "Figs. 3 and 31", "mnist": "Figs. 5 and 19", "imdb": "Fig. 6"}
 STATED_MARKS = {"skipw": "^", "skiprnn": "D"}
 BASELINES = ("thrrnn", "skiprnn", "random", "periodic")
 
@@ -93,26 +96,29 @@ def _first_inputs(work: Work, dataset: str, out: Findings) -> pd.DataFrame:
 
 def _draw_budgets(work: Work, dataset: str, sampled: pd.DataFrame, out: Findings) -> None:
     metric = metric_of(dataset)
-    figure, (axes,) = panels(1, columns=1, width=7.6, height=5.0)
-    _draw_baselines(axes, work, dataset, out)
-    _draw_skipw(axes, work, dataset, out)
-    if len(sampled):
-        for place, (window, own) in enumerate(sampled.groupby("window")):
+    figure, (whole, near) = panels(2, columns=2, width=5.0, height=5.0)
+    for axes in (whole, near):
+        _draw_baselines(axes, work, dataset, out)
+        _draw_skipw(axes, work, dataset, out)
+        for place, (window, own) in enumerate(sampled.groupby("window") if len(sampled) else ()):
             axes.plot(
                 100 * own["inputs"], on_axis(own["value"], metric), ":", marker="|", linewidth=1.0,
-                color=("#7A5C00", "#B08D2E")[place % 2], markersize=6, zorder=2,
+                color=("#7A5C00", "#B08D2E", "#D9C27A")[place % 3], markersize=6, zorder=2,
                 label=f"First K of each window of {window}",
             )  # fmt: skip
-    _draw_stated(axes, dataset)
-    label_axes(axes, metric, f"{work.title(dataset)} ({work.meta(dataset)['data_source']})")
-    axes.set_xlim(-1, 102)
-    _limit_values(axes, work, dataset)
-    if dataset == "adding":
-        _draw_envelope(axes, work)
-    legend_below(figure, axes)
+        _draw_stated(axes, dataset)
+        label_axes(axes, metric)
+        axes.set_xlim(-1, 102)
+        limit_values(axes, work, dataset)
+        if dataset == "adding":
+            _draw_envelope(axes, work)
+    enlarge(near, work, dataset)
+    whole.set_title(f"{work.title(dataset)} ({work.meta(dataset)['data_source']})", fontsize=10, loc="left")
+    near.set_title("the better points, enlarged", fontsize=10, loc="left")
+    legend_below(figure, [whole, near], columns=3)
     caption = (
         f"{work.title(dataset)}: {'½ · MSE' if dataset == 'adding' else 'accuracy'} against inputs processed, on test "
-        f"(the paper's Fig. {PLACES[dataset]}). Along a SkipW line K runs from 1 to L at thr = 0.5; the dashed line "
+        f"(the paper's {PLACES[dataset]}). Along a SkipW line K runs from 1 to L at thr = 0.5; the dashed line "
         "joins SkipW models of several λ at K = L. Hollow marks: what the paper states in numbers."
     )
     out.figure(dataset, figure, caption)
@@ -154,7 +160,7 @@ def _draw_baselines(axes: Axes, work: Work, dataset: str, out: Findings) -> None
         axes.plot(
             100 * own["inputs"], on_axis(own["value"], metric), ":" if len(own) > 1 else "none",
             marker="D" if model == "skiprnn" else "s", color=colour_of(model), linewidth=1.2, markersize=5,
-            label=text, zorder=3, clip_on=False,
+            label=text, zorder=3,
         )  # fmt: skip
 
 
@@ -178,7 +184,7 @@ def _draw_skipw(axes: Axes, work: Work, dataset: str, out: Findings) -> None:
         axes.plot(
             100 * own["inputs"], on_axis(own["value"], metric), "-", marker="^^sPX"[place],
             color=("#0072B2", "#003F66", "#8AA8C4", "#4B3F9E", "#2CA6A4")[place], linewidth=1.5, markersize=5,
-            label=f"{label_of(one)}, over K", zorder=5,
+            label=_wrapped(f"{label_of(one)}, over K"), zorder=5,
         )  # fmt: skip
     anytime = pick(
         points, [one for one in work.experiments(dataset, "skipw") if one.beyond.get("random_budget")]
@@ -218,14 +224,9 @@ def _draw_stated(axes: Axes, dataset: str) -> None:
         )  # fmt: skip
 
 
-def _limit_values(axes: Axes, work: Work, dataset: str) -> None:
-    """Accuracies from a little below the constant predictor on; errors up to a little above its error."""
-    constant = float(work.meta(dataset)["constant_predictor"]["test"])
-    if dataset == "adding":
-        axes.set_ylim(top=0.75 * constant)
-        return
-    low = min(100 * constant, axes.get_ylim()[1] - 10)
-    axes.set_ylim(low - 2, min(101, axes.get_ylim()[1] + 1))
+def _wrapped(label: str) -> str:
+    """A legend's entry in lines that fit three columns."""
+    return textwrap.fill(label, 44, subsequent_indent="   ")
 
 
 def _draw_thresholds(work: Work, dataset: str, out: Findings) -> None:
@@ -245,7 +246,9 @@ def _draw_thresholds(work: Work, dataset: str, out: Findings) -> None:
         axes.plot(
             100 * curve["inputs"], on_axis(curve["value"], metric), "-", marker="^^sPX"[place], markersize=5,
             color=("#0072B2", "#003F66", "#8AA8C4", "#4B3F9E", "#2CA6A4")[place], linewidth=1.5,
-            label=f"{label_of(one)}, K = L, thr {curve['threshold'].min():g} to {curve['threshold'].max():g}",
+            label=_wrapped(
+                f"{label_of(one)}, K = L, thr {curve['threshold'].min():g} to {curve['threshold'].max():g}"
+            ),
         )  # fmt: skip
     for place, one in enumerate(work.experiments(dataset, "thrrnn")):
         curve = points[points["experiment"] == one.name].sort_values("threshold")
@@ -262,7 +265,7 @@ def _draw_thresholds(work: Work, dataset: str, out: Findings) -> None:
         )  # fmt: skip
     label_axes(axes, metric, f"{work.title(dataset)} ({work.meta(dataset)['data_source']})")
     axes.set_xlim(left=-1)
-    _limit_values(axes, work, dataset)
+    limit_values(axes, work, dataset)
     legend_below(figure, axes, columns=2)
     caption = (
         f"{work.title(dataset)}: what the threshold does (the paper's Fig. 12 shows it on HAR), on test."

@@ -133,7 +133,8 @@ class Findings:
 
     def missing(self, what: str) -> None:
         """Something that was not run, so that the report can say so."""
-        self._missing.append(what)
+        if what not in self._missing:
+            self._missing.append(what)
 
     def note(self, text: str) -> None:
         """A sentence for the report."""
