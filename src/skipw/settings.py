@@ -56,6 +56,10 @@ class TrainSettings:
     cost_schedule: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
     random_budget: float = value(0.0, low=0.0, high=1.0)  # skipw: share of batches with K uniform in 1..L
     random_budget_from: float = value(0.0, low=0.0, high=1.0)  # share of the run after which that begins
+    # skipw: the price, in units of λ, of an importance near the threshold; above λ it keeps gates from wavering there.
+    gate_margin: float = value(0.0, low=0.0)
+    gate_margin_width: float = value(0.25, low=1e-3, high=0.5)  # how near; 0.25 is 0.25 to 0.75
+    gate_margin_from: float = value(0.0, low=0.0, high=1.0)  # share of the run after which that begins
     # The optimiser (Adam) and the run.
     steps: int = value(2000, low=1)  # batches in all
     batch_size: int = value(64, low=1)  # sequences of a step, over all devices

@@ -16,6 +16,7 @@ from skipw.models.metrics import measure
 from skipw.models.task import SequenceModel, TaskOutput
 from skipw.operating_point import OperatingPoint
 from skipw.training.data_module import Batch
+from skipw.training.gate_margin import gate_margin_at, indecision
 from skipw.training.schedules import budget_for_step, cost_multiplier, learning_rate_factor, seed_for_step
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class TrainingModule(pl.LightningModule):
         output = self._run(batch, budget_for_step(step, self.settings), rate)
         task_loss = self.task_loss(output.scores, batch.targets, self.settings.label_smoothing)
         loss = task_loss + self.cost_at(step) * output.rnn.input_cost.mean()
+        if self.settings.model == "skipw" and (margin := gate_margin_at(step, self.settings)):
+            loss = loss + margin * indecision(output.rnn.importance, self.settings.gate_margin_width).mean()
         self._count(loss, task_loss, output)
         if self._ranks > 1 and self.settings.model == "random":
             # Its updates may leave out every input of this part; DDP waits for a gradient of every weight.
