@@ -46,7 +46,7 @@ def test_a_training_with_it_leaves_no_importance_near_the_threshold(
         fit(chosen, adding, out, scratch=tmp_path / "scratch", progress=False)
         model, _ = load_model(out)
         with torch.no_grad():
-            importance = model(torch.from_numpy(load_split(adding, "val").inputs)).rnn.importance
+            importance = model(torch.tensor(load_split(adding, "val").inputs)).rnn.importance
         near[price] = float(((importance - 0.5).abs() < 0.15).float().mean())
     assert near[0.0] > 0.3
     assert near[1.0] == 0.0
