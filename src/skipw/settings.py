@@ -59,13 +59,15 @@ class TrainSettings:
     budget_draw: str = value("uniform", choices=("uniform", "log"))  # of K, or of its logarithm
     random_threshold: tuple[float, float] | None = None  # a drawn K comes with a thr drawn from this range
     sandwich: bool = False  # a batch with a drawn K runs at K = L too, half the loss each
-    distill: float = value(
-        0.0, low=0.0, high=1.0
-    )  # sandwich: share of the drawn K's loss that is the distance
-    # to the scores at K = L
+    # With sandwich, the share of the drawn K's loss that is the distance to the scores at K = L.
+    distill: float = value(0.0, low=0.0, high=1.0)
     selection_gradient: str = value("identity", choices=("identity", "zero_sum", "soft"))  # through select_K
     selection_softness: float = value(0.1, low=1e-6)  # ε of "soft", in units of importance
     target_inputs: float | None = value(None, low=1e-6, high=1.0)  # wanted share at K = L: λ is steered to it
+    # skipw: the price, in units of λ, of an importance near the threshold; above λ it keeps gates from wavering there.
+    gate_margin: float = value(0.0, low=0.0)
+    gate_margin_width: float = value(0.25, low=1e-3, high=0.5)  # how near; 0.25 is 0.25 to 0.75
+    gate_margin_from: float = value(0.0, low=0.0, high=1.0)  # share of the run after which that begins
     # The optimiser (Adam) and the run.
     steps: int = value(2000, low=1)  # batches in all
     batch_size: int = value(64, low=1)  # sequences of a step, over all devices

@@ -19,6 +19,7 @@ from skipw.operating_point import OperatingPoint
 from skipw.training.budgets import Pass, passes_for_step
 from skipw.training.cost_control import CostController
 from skipw.training.data_module import Batch
+from skipw.training.gate_margin import gate_margin_at, indecision
 from skipw.training.schedules import cost_multiplier, learning_rate_factor, seed_for_step
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class TrainingModule(pl.LightningModule):
     ) -> tuple[Tensor, float | None]:
         """The loss, and the share of the inputs processed at K = L where a pass ran there."""
         losses, cost, whole, teacher = [], self.cost_at(self.global_step), None, None
+        margin = gate_margin_at(self.global_step, self.settings) if self.settings.model == "skipw" else 0.0
         for each in passes:
             output = self._run(batch, each.at, rate)
             task_loss = self.task_loss(output.scores, batch.targets, self.settings.label_smoothing)
@@ -112,6 +114,9 @@ class TrainingModule(pl.LightningModule):
                 distance = self._distance(output.scores, teacher)
                 loss = (1 - each.distilled) * task_loss + each.distilled * distance
             loss = loss + cost * output.rnn.input_cost.mean()
+            if margin:
+                doubt = indecision(output.rnn.importance, self.settings.gate_margin_width)
+                loss = loss + margin * doubt.mean()
             if each.at is None:
                 whole, teacher = float(output.rnn.inputs_processed.mean()), output.scores.detach()
             losses.append(each.weight * loss)
