@@ -56,6 +56,16 @@ class TrainSettings:
     cost_schedule: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
     random_budget: float = value(0.0, low=0.0, high=1.0)  # skipw: share of batches with K uniform in 1..L
     random_budget_from: float = value(0.0, low=0.0, high=1.0)  # share of the run after which that begins
+    budget_draw: str = value("uniform", choices=("uniform", "log"))  # of K, or of its logarithm
+    random_threshold: tuple[float, float] | None = None  # a drawn K comes with a thr drawn from this range
+    sandwich: bool = False  # a batch with a drawn K runs at K = L too, half the loss each
+    distill: float = value(
+        0.0, low=0.0, high=1.0
+    )  # sandwich: share of the drawn K's loss that is the distance
+    # to the scores at K = L
+    selection_gradient: str = value("identity", choices=("identity", "zero_sum", "soft"))  # through select_K
+    selection_softness: float = value(0.1, low=1e-6)  # ε of "soft", in units of importance
+    target_inputs: float | None = value(None, low=1e-6, high=1.0)  # wanted share at K = L: λ is steered to it
     # The optimiser (Adam) and the run.
     steps: int = value(2000, low=1)  # batches in all
     batch_size: int = value(64, low=1)  # sequences of a step, over all devices

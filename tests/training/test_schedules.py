@@ -6,7 +6,7 @@ import pytest
 
 from skipw.errors import ParamsError
 from skipw.params import TrainSettings
-from skipw.training.schedules import budget_for_step, cost_multiplier, learning_rate_factor, seed_for_step
+from skipw.training.schedules import cost_multiplier, learning_rate_factor, seed_for_step
 
 Settings = Callable[..., TrainSettings]
 
@@ -48,21 +48,6 @@ def test_cost_jumps_where_two_breakpoints_meet() -> None:
 def test_no_breakpoint_is_an_error() -> None:
     with pytest.raises(ParamsError, match="cost_schedule"):
         cost_multiplier(0.5, [])
-
-
-def test_random_budgets_come_in_their_share_from_their_start_on(settings: Settings) -> None:
-    chosen = settings("adding", steps=4000, random_budget=0.5, random_budget_from=0.5)
-    early = [budget_for_step(step, chosen) for step in range(2000)]
-    late = [budget_for_step(step, chosen) for step in range(2000, 4000)]
-    drawn = [budget for budget in late if budget is not None]
-    assert set(early) == {None}
-    assert 900 < len(drawn) < 1100
-    assert set(drawn) == {1, 2, 3, 4, 5}
-    assert late == [budget_for_step(step, chosen) for step in range(2000, 4000)]
-
-
-def test_only_skipw_draws_budgets(settings: Settings) -> None:
-    assert budget_for_step(3, settings("adding", "thrrnn", random_budget=1.0)) is None
 
 
 def test_seeds_differ_by_step_and_by_seed() -> None:

@@ -15,6 +15,7 @@ from skipw.models.noise import draw_noise
 from skipw.models.recurrent import Recurrent, SkipOutput
 from skipw.operating_point import OperatingPoint, Schedule
 from skipw.ops.call import Gate, GateKind
+from skipw.ops.selection_gradient import SELECTION_GRADIENTS
 from skipw.ops.state import SkipState, gate_view
 
 __all__ = ["SkipOutput", "SkipRNN", "SkipW", "ThrRNN"]
@@ -43,6 +44,9 @@ class SkipW(Recurrent):
         initial_state: "trainable" or "zeros".
         gate_state_gradient: factor on the gradient that the gate sends into the state.
         gate_bias: initial bias of the gate; 1 starts by processing nearly everything.
+        selection_gradient: how u_t's gradient comes back through the selection while training at K < L: "identity"
+            (the paper's), "zero_sum" or "soft" (``skipw.ops.selection_gradient``).
+        selection_softness: ε of "soft", in units of importance.
 
     Raises:
         ShapeError: for a size below 1 or an unknown setting.
@@ -62,6 +66,8 @@ class SkipW(Recurrent):
         initial_state: str = "trainable",
         gate_state_gradient: float = 1.0,
         gate_bias: float = 1.0,
+        selection_gradient: str = "identity",
+        selection_softness: float = 0.1,
     ) -> None:
         super().__init__(cell, input_size, hidden_size, num_layers, initial_state=initial_state)
         if isinstance(window, bool) or not isinstance(window, int) or window < 1:
@@ -72,6 +78,12 @@ class SkipW(Recurrent):
             raise ShapeError(f"select must be one of {', '.join(SELECTORS)}, got {select!r}.")
         if not time_scale > 0:
             raise ShapeError(f"time_scale must be positive, got {time_scale!r}.")
+        if selection_gradient not in SELECTION_GRADIENTS:
+            known = ", ".join(SELECTION_GRADIENTS)
+            raise ShapeError(f"selection_gradient must be one of {known}, got {selection_gradient!r}.")
+        if not selection_softness > 0:
+            raise ShapeError(f"selection_softness must be positive, got {selection_softness!r}.")
+        self.selection_gradient, self.selection_softness = selection_gradient, float(selection_softness)
         self._window, self.time_feature, self.time_scale = window, time_feature, float(time_scale)
         self.select, self.gate_state_gradient = select, _checked_factor(gate_state_gradient)
         self.gate = _make_gate(hidden_size + (time_feature != "none"), window, gate_bias)
@@ -113,6 +125,8 @@ class SkipW(Recurrent):
             time_scale=self.time_scale,
             select=self.select,
             state_gradient=self.gate_state_gradient,
+            selection_gradient=self.selection_gradient,
+            selection_softness=self.selection_softness,
         )
 
     def _checked_schedule(self, at: OperatingPoint | Schedule | None) -> Schedule:

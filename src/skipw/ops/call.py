@@ -35,6 +35,8 @@ class Gate:
         time_scale: what the time feature is divided by.
         select: a selector of ``equations.select_k``.
         state_gradient: factor on the gradient that the gate sends into the state.
+        selection_gradient, selection_softness: how u_t's gradient comes back through the selection, WINDOW only
+            (``ops.selection_gradient``).
     """
 
     kind: GateKind
@@ -45,6 +47,8 @@ class Gate:
     time_scale: float = 100.0
     select: str = "topk"
     state_gradient: float = 1.0
+    selection_gradient: str = "identity"
+    selection_softness: float = 0.1
 
     def time(self, step: Tensor, last_update: Tensor) -> Tensor | None:
         """The time feature at windows that open at ``step`` (Long[B]): Float[B], or None."""

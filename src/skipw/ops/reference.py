@@ -16,6 +16,7 @@ from torch import Tensor
 from skipw import equations
 from skipw.operating_point import OperatingPoint
 from skipw.ops.call import Call, Gate, GateKind, Result
+from skipw.ops.selection_gradient import ranked
 from skipw.ops.state import LayerState, SkipState, gate_view, like, output_of, parts
 
 __all__ = ["run", "scan"]
@@ -50,19 +51,20 @@ def scan(call: Call, candidates_of: Candidates) -> Result:
         if call.gate is None:
             state = _forced_window(state, alive, call.window)
             value, mask = _forced(call, t, alive)
-            update = mask.to(x.dtype)
+            update = asked = mask.to(x.dtype)
         else:
             point = switches.get(t, point)
             if call.gate.kind is GateKind.WINDOW:
                 state, opened = _open_window(state, call.gate, point, alive, opened, call.noise)
             value, mask = _gate(state, call.gate, point, alive)
             update = equations.straight_through(mask, value)
+            asked = _ranked_update(state, call.gate, point, alive, mask, update)
         readable = finite[t] | mask
         readable_x = torch.where(readable.unsqueeze(-1), x, 0)
         candidates = candidates_of(call, readable_x, state.layers, readable, mask)
         if call.gate is not None and call.gate.kind is GateKind.ACCUMULATE:
             state = _accumulate(state, call.gate, update, candidates[-1], alive)
-        state = _advance(state, update, mask, candidates, alive, call.window)
+        state = _advance(state, asked, mask, candidates, alive, call.window)
         outputs.append(output_of(state.layers[-1]))
         updates.append(update)
         values.append(value)
@@ -130,6 +132,21 @@ def _gate(state: SkipState, gate: Gate, point: OperatingPoint, alive: Tensor) ->
         allowed = alive & state.selected.gather(-1, slot).squeeze(-1)
     value = torch.where(alive, value, torch.zeros_like(value))
     return value, allowed & equations.binarise(value, point.threshold)
+
+
+def _ranked_update(
+    state: SkipState, gate: Gate, point: OperatingPoint, alive: Tensor, mask: Tensor, update: Tensor
+) -> Tensor:
+    """u_t as the state uses it: with the selection's gradient, where that is not the paper's identity."""
+    if gate.kind is GateKind.ACCUMULATE or gate.selection_gradient == "identity":
+        return update
+    assert state.importance is not None and gate.window is not None
+    budget = point.budget_in(gate.window)
+    values = ranked(
+        state.importance, budget, point.threshold, gate.selection_gradient, gate.selection_softness
+    )
+    value = values.gather(-1, state.offset.unsqueeze(-1)).squeeze(-1)
+    return equations.straight_through(mask, torch.where(alive, value, torch.zeros_like(value)))
 
 
 def _forced(call: Call, t: int, alive: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,13 +10,16 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from skipw.errors import SkipWError
+from skipw.errors import ParamsError, SkipWError
 from skipw.models.baselines import random_updates
 from skipw.models.metrics import measure
+from skipw.models.skip_rnn import SkipW
 from skipw.models.task import SequenceModel, TaskOutput
 from skipw.operating_point import OperatingPoint
+from skipw.training.budgets import Pass, passes_for_step
+from skipw.training.cost_control import CostController
 from skipw.training.data_module import Batch
-from skipw.training.schedules import budget_for_step, cost_multiplier, learning_rate_factor, seed_for_step
+from skipw.training.schedules import cost_multiplier, learning_rate_factor, seed_for_step
 
 if TYPE_CHECKING:
     from skipw.params import TrainSettings
@@ -33,7 +36,8 @@ class TrainingModule(pl.LightningModule):
 
     The task loss is the cross entropy, or half the MSE. Each validation reports ``val_objective`` = task loss
     + λ · inputs processed, with the λ of the settings, not of its schedule; the best checkpoint is the one
-    where that is lowest.
+    where that is lowest. With ``target_inputs`` λ is steered, and ``val_objective`` is the task loss, plus a penalty
+    where more inputs are processed than wanted.
 
     In a training on several devices each process runs this on its part of a batch: gradients are averaged over equal
     parts, the budget and the rate of random updates are those of the whole batch, noise and dropout are each
@@ -49,11 +53,21 @@ class TrainingModule(pl.LightningModule):
     def __init__(self, model: SequenceModel, settings: TrainSettings, metric: str) -> None:
         super().__init__()
         self.model = model
+        if isinstance(model.rnn, SkipW):
+            model.rnn.selection_gradient = settings.selection_gradient
+            model.rnn.selection_softness = settings.selection_softness
         self.settings = settings
         self.metric = metric
         self.regression = model.architecture.task == "regression"
         self.latest: dict[str, float] = {}
         self._generator = torch.Generator()
+        self._controller: CostController | None = None
+        if settings.target_inputs is not None:
+            if not settings.cost_per_input > 0:
+                raise ParamsError(
+                    f"{settings.experiment}: target_inputs steers λ from cost_per_input on; set that above 0."
+                )
+            self._controller = CostController(settings.cost_per_input, settings.target_inputs)
         self._sums = {"loss": 0.0, "inputs": 0.0, "norm": 0.0, "steps": 0}
         self._started = time.perf_counter()
         self._scores: list[Tensor] = []
@@ -76,17 +90,44 @@ class TrainingModule(pl.LightningModule):
         torch.manual_seed(seed)
         if self.global_rank:
             self._generator.manual_seed(seed)
-        output = self._run(batch, budget_for_step(step, self.settings), rate)
-        task_loss = self.task_loss(output.scores, batch.targets, self.settings.label_smoothing)
-        loss = task_loss + self.cost_at(step) * output.rnn.input_cost.mean()
-        self._count(loss, task_loss, output)
+        loss, whole = self._loss_of_passes(batch, passes_for_step(step, self.settings), rate)
+        if self._controller is not None and whole is not None:
+            self._controller.observe(self._mean_over_ranks(whole))
         if self._ranks > 1 and self.settings.model == "random":
             # Its updates may leave out every input of this part; DDP waits for a gradient of every weight.
             loss = loss + 0.0 * sum(weight.sum() for weight in self._trained)
         return loss
 
+    def _loss_of_passes(
+        self, batch: Batch, passes: list[Pass], rate: float | None
+    ) -> tuple[Tensor, float | None]:
+        """The loss, and the share of the inputs processed at K = L where a pass ran there."""
+        losses, cost, whole, teacher = [], self.cost_at(self.global_step), None, None
+        for each in passes:
+            output = self._run(batch, each.at, rate)
+            task_loss = self.task_loss(output.scores, batch.targets, self.settings.label_smoothing)
+            loss = task_loss
+            if each.distilled and teacher is not None:
+                distance = self._distance(output.scores, teacher)
+                loss = (1 - each.distilled) * task_loss + each.distilled * distance
+            loss = loss + cost * output.rnn.input_cost.mean()
+            if each.at is None:
+                whole, teacher = float(output.rnn.inputs_processed.mean()), output.scores.detach()
+            losses.append(each.weight * loss)
+            if each is passes[0]:
+                self._count(loss, task_loss, output)
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum(), whole
+
+    def _distance(self, scores: Tensor, teacher: Tensor) -> Tensor:
+        """How far scores are from a teacher's, [B, outputs] each: cross entropy, or half the MSE."""
+        if self.regression:
+            return 0.5 * torch.nn.functional.mse_loss(scores, teacher)
+        return torch.nn.functional.cross_entropy(scores, teacher.softmax(-1))
+
     def cost_at(self, step: int) -> float:
         """λ at a step."""
+        if self._controller is not None:
+            return self._controller.cost
         fraction = step / self.settings.steps
         return self.settings.cost_per_input * cost_multiplier(fraction, self.settings.cost_schedule)
 
@@ -96,13 +137,12 @@ class TrainingModule(pl.LightningModule):
             return 0.5 * torch.nn.functional.mse_loss(scores[:, 0], targets)
         return torch.nn.functional.cross_entropy(scores, targets, label_smoothing=label_smoothing)
 
-    def _run(self, batch: Batch, budget: int | None, rate: float | Tensor | None) -> TaskOutput:
+    def _run(self, batch: Batch, at: OperatingPoint | None, rate: float | Tensor | None) -> TaskOutput:
         """The model on a batch: gated, dense, or (``rate`` a number or Float[B]) with random updates."""
         updates = None
         if rate is not None:
             num_steps = batch.inputs.shape[1]
             updates = random_updates(batch.lengths, num_steps, rate, self._generator)
-        at = None if budget is None else OperatingPoint(budget=budget)
         return self.model(
             batch.inputs,
             at=at,
@@ -181,7 +221,7 @@ class TrainingModule(pl.LightningModule):
         scores, targets = self._of_all_ranks(self._scores), self._of_all_ranks(self._targets)
         task_loss = float(self.task_loss(scores, targets))
         cost = float(self._of_all_ranks(self._costs).mean())
-        objective = task_loss + self.settings.cost_per_input * cost
+        objective = self._objective(task_loss, cost, float(self._of_all_ranks(self._fractions).mean()))
         fraction = self.global_step / self.settings.steps
         figures = {
             **self._training_means(),
@@ -198,6 +238,27 @@ class TrainingModule(pl.LightningModule):
         objective = self.latest["val_objective"]
         eligible = fraction >= self.settings.checkpoint_from and objective == objective
         self.log("checkpoint_score", objective if eligible else float("inf"), logger=False)
+
+    def _objective(self, task_loss: float, cost: float, share: float) -> float:
+        """What the best checkpoint has least of; with a target, more than 2 % above it counts as a loss."""
+        if self.settings.target_inputs is None:
+            return task_loss + self.settings.cost_per_input * cost
+        return task_loss + 10.0 * max(0.0, share / self.settings.target_inputs - 1.02)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self._controller is not None:
+            checkpoint["cost_controller"] = self._controller.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self._controller is not None:
+            self._controller.restore(checkpoint["cost_controller"])
+
+    def _mean_over_ranks(self, share: float) -> float:
+        """The mean of a figure over the processes."""
+        if self._ranks == 1:
+            return share
+        mean: Tensor = self.trainer.strategy.reduce(torch.tensor(share, device=self.device), reduce_op="mean")
+        return float(mean)
 
     def _training_means(self) -> dict[str, float]:
         """Means over the steps since the last validation, and over the processes."""

@@ -20,8 +20,8 @@ ACCUMULATING = ("thrrnn", "skiprnn")
 def warm_start(model: SequenceModel, folder: Path) -> list[str]:
     """Copy the weights of the model in ``folder`` into ``model``.
 
-    The same kind of model gives all its weights; ThrRNN and SkipRNN load each other's; a dense model gives
-    its cells, initial state and head to any other, whose gate keeps its own start.
+    The same kind of model gives all its weights; ThrRNN and SkipRNN load each other's. A model of another kind gives
+    its cells, initial state and head: its own gate, if it has one, is left out, and the new gate keeps its start.
 
     Args:
         model: changed in place.
@@ -29,26 +29,20 @@ def warm_start(model: SequenceModel, folder: Path) -> list[str]:
     Returns:
         The lineage: the experiments that the donor came from, oldest first, and the donor itself.
     Raises:
-        ParamsError: if the kinds or the shapes don't fit.
+        ParamsError: if the cells or the shapes don't fit.
     """
     donor, description = load_model(folder)
     name = str(description.get("experiment", folder))
     ours, theirs = model.architecture, donor.architecture
-    _check_kinds(name, theirs.model, ours.model)
     if theirs.cell != ours.cell:
         raise ParamsError(f"init_from {name}: its cells are {theirs.cell}, this model's {ours.cell}.")
-    fresh_gate = theirs.model in DENSE and ours.model not in DENSE
-    _copy(name, donor, model, skip=("rnn.gate.",) if fresh_gate else ())
+    _copy(name, donor, model, skip=() if _same_gate(theirs.model, ours.model) else ("rnn.gate.",))
     return [*map(str, description.get("lineage") or []), name]
 
 
-def _check_kinds(name: str, theirs: str, ours: str) -> None:
-    if theirs == ours or theirs in DENSE or (theirs in ACCUMULATING and ours in ACCUMULATING):
-        return
-    raise ParamsError(
-        f"init_from {name}: a {theirs} model can't start a {ours} model, their gates differ; "
-        f"take a {ours} or dense experiment, or leave init_from out."
-    )
+def _same_gate(theirs: str, ours: str) -> bool:
+    """Whether one kind's gate is the other's; models without one agree too."""
+    return theirs == ours or any(theirs in kinds and ours in kinds for kinds in (DENSE, ACCUMULATING))
 
 
 def _copy(name: str, donor: nn.Module, model: nn.Module, skip: tuple[str, ...]) -> None:
@@ -66,7 +60,7 @@ def _copy(name: str, donor: nn.Module, model: nn.Module, skip: tuple[str, ...]) 
                 f"init_from {name}: {key} is {list(source[key].shape)} there and {list(weight.shape)} here; "
                 "use the same sizes, window and time_feature in both experiments, on the same prepared data."
             )
-    spare = [key for key in source if key not in target]
+    spare = [key for key in source if key not in target and not key.startswith(skip or ("-",))]
     if spare:
         raise ParamsError(f"init_from {name}: {', '.join(spare)} would be lost; use the same architecture.")
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""How the learning rate, λ and the budget move over a training, as functions of the step alone.
+"""How the learning rate and λ move over a training, as functions of the step alone.
 
 A resumed training therefore continues exactly where it stopped.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from skipw.errors import ParamsError
 if TYPE_CHECKING:
     from skipw.params import TrainSettings
 
-__all__ = ["budget_for_step", "cost_multiplier", "learning_rate_factor", "seed_for_step"]
+__all__ = ["cost_multiplier", "learning_rate_factor", "seed_for_step"]
 
 
 def learning_rate_factor(step: int, settings: TrainSettings) -> float:
@@ -58,20 +57,6 @@ def cost_multiplier(fraction: float, breakpoints: Sequence[tuple[float, float]])
             share = (fraction - left) / (right - left) if right > left else 1.0
             return low + share * (high - low)
     return float(breakpoints[-1][1])
-
-
-def budget_for_step(step: int, settings: TrainSettings) -> int | None:
-    """K for the batch of step ``step``: mostly None (the whole window), else uniform in 1..L.
-
-    From ``random_budget_from`` of the training on, a share ``random_budget`` of the batches of a skipw model
-    draws its K (paper/READINGS.md trains with K = L; drawing it improves small budgets, FINDINGS.md).
-    """
-    if settings.model != "skipw" or settings.window is None or settings.random_budget <= 0:
-        return None
-    if step < settings.random_budget_from * settings.steps:
-        return None
-    draw = random.Random(seed_for_step(settings.seed, step))
-    return draw.randint(1, settings.window) if draw.random() < settings.random_budget else None
 
 
 def seed_for_step(seed: int, step: int, rank: int = 0) -> int:

@@ -26,7 +26,7 @@ __all__ = ["run"]
 def run(call: Call) -> Result:
     """Run a batch of sequences; same arguments and answer as ``reference.run``."""
     differentiable = torch.is_grad_enabled() and _needs_gradient(call)
-    if differentiable and not training.serves(call):
+    if differentiable and not (training.serves(call) and _plain_selection(call)):
         return reference.scan(call, _active_candidates)
     if call.gate is None and training.serves(call) and call.x.shape[1] > 0:
         return forced.run(call)
@@ -34,6 +34,11 @@ def run(call: Call) -> Result:
     if call.window is not None and bool((offsets != offsets[0]).any()):
         return _by_offset(call)
     return _run_aligned(call, differentiable)
+
+
+def _plain_selection(call: Call) -> bool:
+    """Whether the gradient through the selection is the identity; any other is the reference's work."""
+    return call.gate is None or call.gate.selection_gradient == "identity"
 
 
 def _run_aligned(call: Call, differentiable: bool) -> Result:

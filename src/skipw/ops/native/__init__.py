@@ -30,7 +30,18 @@ def why_not(call: Call) -> str | None:
         return f"the native backend takes float32 and float64, x is {call.x.dtype}."
     if not training.serves(call):
         return "the native backend serves plain GRU and LSTM cells with biases, without hooks or autocast."
+    if not plain_selection(call):
+        return "the native backend has selection_gradient='zero_sum' for whole windows at one operating point only."
     return library.why_not()
+
+
+def plain_selection(call: Call) -> bool:
+    """Whether the selection's gradient is one that the library has."""
+    gate = call.gate
+    if gate is None or gate.selection_gradient == "identity":
+        return True
+    whole = len(call.schedule) == 1 and not bool(call.state.offset.any())
+    return gate.selection_gradient == "zero_sum" and whole
 
 
 def run(call: Call) -> Result:

@@ -22,7 +22,7 @@ class Call(Structure):
 
     _fields_ = [
         *((name, c_int32) for name in ("float_bytes", "cell", "gate", "select", "time_feature", "training")),
-        *((name, c_int32) for name in ("num_threads", "distinct")),
+        *((name, c_int32) for name in ("num_threads", "distinct", "zero_sum", "reserved")),
         *((name, c_int64) for name in ("batch", "steps", "input_size", "hidden", "layers", "window")),
         *((name, c_int64) for name in ("noise_windows", "num_switches")),
         *((name, c_double) for name in ("time_scale", "state_gradient")),

@@ -143,6 +143,7 @@ class Tensors:
             training=int(self.training),
             num_threads=torch.get_num_threads(),
             distinct=1,
+            zero_sum=int(gate is not None and gate.selection_gradient == "zero_sum"),
             batch=self.batch,
             steps=self.steps,
             input_size=self.width,

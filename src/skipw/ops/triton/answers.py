@@ -49,6 +49,8 @@ def refusal(call: Call) -> str | None:
             "it serves plain torch.nn.GRUCell and LSTMCell stacks with biases, without hooks and autocast, "
             f"got {names}"
         )
+    if call.gate is not None and call.gate.selection_gradient != "identity":
+        return f"it passes gradients straight through the selection, got {call.gate.selection_gradient!r}"
     x = call.x
     place, dtypes = ("cpu", (torch.float32, torch.float64)) if interpreted() else ("cuda", (torch.float32,))
     if x.device.type != place:

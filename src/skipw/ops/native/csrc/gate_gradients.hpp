@@ -40,9 +40,11 @@ class GateGradients {
     if (!shape_.gated()) return;
     const int64_t rows = end - first;
     slots_.resize(std::max<int64_t>(rows * shape_.lp, 1));
+    if (call_.zero_sum != 0) ranked_.resize(slots_.size());
     accumulated_.assign(static_cast<size_t>(rows), Real(0));
     increment_.assign(static_cast<size_t>(rows), Real(0));
     slots_.clear();
+    ranked_.clear();
     for (int64_t i = 0; i < rows; ++i) {
       if (shape_.windowed && gradients_.importance != nullptr)
         std::memcpy(slots_.data() + i * shape_.lp,
@@ -64,7 +66,12 @@ class GateGradients {
   // du_t of input t, whose candidate differs from the state by <ds_t, c - s> = `inner` (window).
   void add_slot(int64_t row, int64_t t, Real inner) {
     const int64_t slot = (memory_.offset[static_cast<size_t>(row)] + t) % shape_.window;
-    slots_.data()[(row - first_) * shape_.lp + slot] += inner + asked(row, t);
+    const int64_t place = (row - first_) * shape_.lp + slot;
+    if (call_.zero_sum != 0) {
+      ranked_.data()[place] += inner;
+      inner = 0;
+    }
+    slots_.data()[place] += inner + asked(row, t);
   }
 
   // Back through the opening before input t: the gate's sums, and its gradient into the state's `flow` (eqs. 6, 7).
@@ -74,6 +81,7 @@ class GateGradients {
     Real* logits = logits_.data() + pending_ * shape_.lp;
     const Real* values = static_cast<const Real*>(call_.values) + row * shape_.steps;
     const int64_t window = shape_.window, here = std::min(window, call_.lengths[row] - t);
+    if (call_.zero_sum != 0) add_ranked(row, values + t, here, slots);
     for (int64_t i = 0; i < window; ++i) {
       const Real v = i < here ? values[t + i] : memory_.importance[static_cast<size_t>(row * window + i)];
       logits[i] = slots[i] * v * (Real(1) - v);
@@ -159,6 +167,29 @@ class GateGradients {
     return all;
   }
 
+  // zero_sum: what the states ask of a window's slots, less its mean over those that reach the threshold where these
+  // are more than the budget; see skipw/ops/selection_gradient.py.
+  void add_ranked(int64_t row, const Real* values, int64_t here, Real* slots) {
+    Real* ranked = ranked_.data() + (row - first_) * shape_.lp;
+    const int64_t window = shape_.window;
+    const Real threshold = static_cast<Real>(call_.switch_threshold[0]);
+    const auto wanted = [&](int64_t i) {
+      return (i < here ? values[i] : memory_.importance[static_cast<size_t>(row * window + i)]) >= threshold;
+    };
+    int64_t count = 0;
+    Real sum = 0;
+    for (int64_t i = 0; i < window; ++i) {
+      if (!wanted(i)) continue;
+      ++count;
+      sum += ranked[i];
+    }
+    const Real mean = count > call_.switch_budget[0] ? sum / static_cast<Real>(count) : Real(0);
+    for (int64_t i = 0; i < window; ++i) {
+      slots[i] += wanted(i) ? ranked[i] - mean : ranked[i];
+      ranked[i] = 0;
+    }
+  }
+
   void flush() {
     if (pending_ == 0) return;
     kernels<Real>().outer(pending_, shape_.window, shape_.hp, logits_.data(), shape_.lp, views_.data(), shape_.hp,
@@ -172,7 +203,8 @@ class GateGradients {
   const Weights<Real>& weights_;
   const GateMemory<Real>& memory_;
   int64_t first_ = 0, pending_ = 0;
-  Buffer<Real> slots_;  // [rows][lp]: the gradient of the current window's importance
+  Buffer<Real> slots_;   // [rows][lp]: the gradient of the current window's importance
+  Buffer<Real> ranked_;  // likewise, the states' part of it where the selection's gradient is zero_sum
   std::vector<Real> accumulated_, increment_, factors_;
   Buffer<Real> weight_, time_, bias_, logits_, views_, scratch_;
 };

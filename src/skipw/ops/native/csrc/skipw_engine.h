@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define SKIPW_ABI_VERSION 1
+#define SKIPW_ABI_VERSION 2
 
 #ifdef __cplusplus
 extern "C" {
@@ -38,6 +38,9 @@ typedef struct skipw_call {
   int32_t training;     /* keep a tape for skipw_backward */
   int32_t num_threads;  /* at least 1 */
   int32_t distinct;     /* look for repeated input rows, and project each once */
+  int32_t zero_sum;     /* the selection's gradient is zero_sum, see skipw/ops/selection_gradient.py; the rows start at
+                           a window's first input, under one operating point */
+  int32_t reserved;
   int64_t batch, steps, input_size, hidden, layers, window, noise_windows, num_switches;
   double time_scale, state_gradient;
   const void* x;                    /* Real[B, T, D] */

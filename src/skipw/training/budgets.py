@@ -1,0 +1,64 @@
+"""At which operating points a step trains: the whole window, a drawn budget, or both with distillation.
+
+One model for the whole front learns from every budget that it will meet (slimmable networks, Yu et al. 2019; Yu and
+Huang 2019): a share of the steps draws its K; with ``sandwich`` such a step runs the whole window and the drawn K side
+by side, and with ``distill`` the smaller budget learns from the whole window's scores.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from skipw.operating_point import OperatingPoint
+from skipw.training.schedules import seed_for_step
+
+if TYPE_CHECKING:
+    from skipw.params import TrainSettings
+
+__all__ = ["Pass", "passes_for_step"]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One run of the model on a step's batch.
+
+    Attributes:
+        at: the operating point; None is the whole window at the usual threshold.
+        weight: of its loss; the weights of a step sum to 1.
+        distilled: the share of its task loss that is the distance to the first pass's scores instead.
+    """
+
+    at: OperatingPoint | None
+    weight: float = 1.0
+    distilled: float = 0.0
+
+
+def passes_for_step(step: int, settings: TrainSettings) -> list[Pass]:
+    """What a step runs, the whole window first where there is more than one pass.
+
+    From ``random_budget_from`` of the training on, a share ``random_budget`` of the batches of a skipw model
+    draws its K (the paper trains at K = L; READINGS, "K while training"). All draws depend on the seed and the step.
+    """
+    if settings.model != "skipw" or settings.window is None or settings.random_budget <= 0:
+        return [Pass(None)]
+    if step < settings.random_budget_from * settings.steps:
+        return [Pass(None)]
+    draw = random.Random(seed_for_step(settings.seed, step))
+    if draw.random() >= settings.random_budget:
+        return [Pass(None)]
+    budget = _budget(draw, settings.window, settings.budget_draw)
+    threshold = 0.5 if settings.random_threshold is None else draw.uniform(*settings.random_threshold)
+    drawn = OperatingPoint(budget=budget, threshold=threshold)
+    if not settings.sandwich:
+        return [Pass(drawn)]
+    return [Pass(None, weight=0.5), Pass(drawn, weight=0.5, distilled=settings.distill)]
+
+
+def _budget(draw: random.Random, window: int, how: str) -> int:
+    """K in 1..L, uniform or (``log``) with a uniform logarithm, so that small budgets come as often as large ones."""
+    if how == "uniform":
+        return draw.randint(1, window)
+    return min(window, int(math.exp(draw.uniform(0.0, math.log(window + 1)))))

@@ -1,0 +1,68 @@
+"""Which operating points a step trains at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from skipw.params import TrainSettings
+from skipw.training import fit
+from skipw.training.budgets import passes_for_step
+
+Settings = Callable[..., TrainSettings]
+
+
+def drawn(settings: TrainSettings, steps: range) -> list[int]:
+    """The budgets below "whatever the window holds" that these steps draw."""
+    points = [passes_for_step(step, settings)[-1].at for step in steps]
+    return [point.budget for point in points if point is not None and point.budget is not None]
+
+
+def test_random_budgets_come_in_their_share_from_their_start_on(settings: Settings) -> None:
+    chosen = settings("adding", steps=4000, random_budget=0.5, random_budget_from=0.5)
+    late = drawn(chosen, range(2000, 4000))
+    assert drawn(chosen, range(2000)) == []
+    assert 900 < len(late) < 1100
+    assert set(late) == {1, 2, 3, 4, 5}
+    assert late == drawn(chosen, range(2000, 4000))
+
+
+def test_logarithmic_draws_prefer_small_budgets(settings: Settings) -> None:
+    chosen = settings("adding", steps=4000, window=28, random_budget=1.0, budget_draw="log")
+    counts = Counter(drawn(chosen, range(4000)))
+    assert set(counts) == set(range(1, 29))
+    # As likely below 5.4 (the geometric middle of 1 and 29) as above.
+    assert 1800 < sum(counts[k] for k in range(1, 6)) < 2250
+
+
+def test_a_sandwich_runs_the_whole_window_first(settings: Settings) -> None:
+    chosen = settings(
+        "adding", steps=100, random_budget=1.0, sandwich=True, distill=0.75, random_threshold=(0.5, 0.6)
+    )
+    thresholds = set()
+    for step in range(100):
+        whole, small = passes_for_step(step, chosen)
+        assert (whole.at, whole.distilled, whole.weight + small.weight) == (None, 0.0, 1.0)
+        assert small.at is not None and small.distilled == 0.75
+        thresholds.add(small.at.threshold)
+    assert min(thresholds) >= 0.5 and max(thresholds) <= 0.6 and len(thresholds) == 100
+
+
+@pytest.mark.parametrize("model", ["thrrnn", "dense"])
+def test_only_skipw_draws_budgets(model: str, settings: Settings) -> None:
+    (only,) = passes_for_step(3, settings("adding", model, random_budget=1.0, sandwich=True))
+    assert only.at is None
+
+
+def test_one_model_learns_every_budget(settings: Settings, adding: Path, tmp_path: Path) -> None:
+    common = {"steps": 300, "val_every": 300, "cost_per_input": 1e-4, "hidden_size": 24, "seed": 2}
+    common |= {"random_budget": 1.0, "sandwich": True, "selection_gradient": "zero_sum"}
+    fit(settings("adding", **common, distill=0.5), adding, tmp_path / "m", scratch=tmp_path, progress=False)
+    history = pd.read_csv(tmp_path / "m" / "history.csv")
+    # The figures of a step are those of its pass at K = L: more than the 2.5 of 5 that a drawn K has on average.
+    assert history.train_inputs_processed.iloc[-1] > 0.6
+    assert history.val_loss.iloc[-1] < 0.02
