@@ -24,7 +24,7 @@ export DO_NOT_TRACK := true
 unexport PYTHONDONTWRITEBYTECODE
 PORT ?= 5000
 
-.PHONY: help setup repro test lint bench ui paper register clean
+.PHONY: help setup repro pretrained test lint bench ui paper results register clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -65,6 +65,13 @@ ui: $(STAMP)  ## MLflow's pages on http://127.0.0.1:5000 (PORT=... for another p
 
 paper: $(STAMP)  ## the pipeline at the paper's scale (days on a CPU)
 	@python pipelines/repro.py --file paper/dvc.yaml
+
+pretrained: $(STAMP)  ## register the models that came with the code in MLflow: no data, no training, a minute
+	@python pipelines/pretrained.py $(if $(filter take,$(ALIASES)),--take-aliases)
+
+results: $(STAMP)  ## the paper's analyses and docs/results.md, from the models that are there under data/paper/
+	@python pipelines/reproduce.py all
+	@python pipelines/results.py
 
 register: $(STAMP)  ## rebuild MLflow's registry from the files under data/, as after mlruns/ was deleted
 	dvc repro -sf register

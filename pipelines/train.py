@@ -2,13 +2,15 @@
 
 python pipelines/train.py adding-skipw [--params params.yaml] [--data data] [--no-tracking]
 
-A stopped training goes on where it was when the same command is given again.
+A stopped training goes on where it was when the same command is given again. With --pretrained, or SKIPW_PRETRAINED
+in the environment, a model that came with the code is taken instead of training the same again (docs/pretrained.md).
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -27,9 +29,24 @@ log = logging.getLogger("train")
 
 
 def train(
-    settings: TrainSettings, scale: str, data: Path, scratch: Path, *, tracking: bool
+    settings: TrainSettings,
+    scale: str,
+    data: Path,
+    scratch: Path,
+    *,
+    tracking: bool,
+    pretrained: Path | None = None,
 ) -> dict[str, float]:
-    """Train one experiment, whose folder appears complete or not at all; returns its best validation."""
+    """Train one experiment, whose folder appears complete or not at all; returns its best validation.
+
+    Args:
+        settings: of the experiment.
+        scale: laptop, paper or tiny.
+        data: the root of all outputs.
+        scratch: where unfinished trainings lie.
+        tracking: whether to keep a journal in MLflow.
+        pretrained: a folder of shipped models, one of which is taken where it is what this training would give.
+    """
     from skipw.training import fit, scratch_folder
 
     prepared = data / "prepared" / settings.dataset
@@ -39,12 +56,30 @@ def train(
         raise DataFormatError(
             f"{init_from} has no model; train it first: python pipelines/train.py {settings.init_from}"
         )
+    if pretrained is not None and (metrics := _taken(settings, prepared, pretrained, init_from, models)):
+        return metrics
     logger = None
     if tracking:
         unfinished = scratch_folder(settings, prepared, scratch=scratch, init_from=init_from)
         logger = _logger(settings, scale, prepared, init_from, unfinished)
     out = models / settings.experiment
     return fit(settings, prepared, out, scratch=scratch, logger=logger, init_from=init_from)
+
+
+def _taken(
+    settings: TrainSettings, prepared: Path, pretrained: Path, init_from: Path | None, models: Path
+) -> dict[str, float] | None:
+    """The validation of the shipped model that was taken; None, with the reason logged, if there is none to take."""
+    from skipw.training.shipped import differences, take_shipped
+
+    if found := differences(settings, prepared, pretrained, init_from):
+        log.info("%s: trained here, not taken from %s: %s", settings.experiment, pretrained, "; ".join(found))
+        return None
+    written = take_shipped(settings, prepared, pretrained, models / settings.experiment)
+    which = "the trained weights" if written["shipped"]["exact"] else "its word vectors are rounded"
+    log.info("%s: taken from %s, not trained (%s)", settings.experiment, pretrained, which)
+    metrics: dict[str, float] = written["metrics"]
+    return metrics
 
 
 def _logger(
@@ -94,13 +129,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--scratch", type=Path, default=Path(".scratch/train"), help="unfinished trainings")
     parser.add_argument("--no-tracking", action="store_true", help="keep no journal in MLflow")
+    parser.add_argument(
+        "--pretrained",
+        type=Path,
+        default=os.environ.get("SKIPW_PRETRAINED") or None,
+        help="folder of shipped models to take instead of training the same",
+    )
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     start = time.perf_counter()
     try:
         params = load(args.params)
         settings = settings_of(params, args.experiment)
-        best = train(settings, params.scale, args.data, args.scratch, tracking=not args.no_tracking)
+        best = train(
+            settings,
+            params.scale,
+            args.data,
+            args.scratch,
+            tracking=not args.no_tracking,
+            pretrained=args.pretrained,
+        )
     except SkipWError as error:
         log.error("train %s: %s", args.experiment, error)
         raise SystemExit(1) from error

@@ -59,13 +59,15 @@ class TrainSettings:
     budget_draw: str = value("uniform", choices=("uniform", "log"))  # of K, or of its logarithm
     random_threshold: tuple[float, float] | None = None  # a drawn K comes with a thr drawn from this range
     sandwich: bool = False  # a batch with a drawn K runs at K = L too, half the loss each
-    distill: float = value(
-        0.0, low=0.0, high=1.0
-    )  # sandwich: share of the drawn K's loss that is the distance
-    # to the scores at K = L
+    # With sandwich, the share of the drawn K's loss that is the distance to the scores at K = L.
+    distill: float = value(0.0, low=0.0, high=1.0)
     selection_gradient: str = value("identity", choices=("identity", "zero_sum", "soft"))  # through select_K
     selection_softness: float = value(0.1, low=1e-6)  # ε of "soft", in units of importance
     target_inputs: float | None = value(None, low=1e-6, high=1.0)  # wanted share at K = L: λ is steered to it
+    # skipw: the price, in units of λ, of an importance near the threshold; above λ it keeps gates from wavering there.
+    gate_margin: float = value(0.0, low=0.0)
+    gate_margin_width: float = value(0.25, low=1e-3, high=0.5)  # how near; 0.25 is 0.25 to 0.75
+    gate_margin_from: float = value(0.0, low=0.0, high=1.0)  # share of the run after which that begins
     # The optimiser (Adam) and the run.
     steps: int = value(2000, low=1)  # batches in all
     batch_size: int = value(64, low=1)  # sequences of a step, over all devices
@@ -80,6 +82,7 @@ class TrainSettings:
     clip: float | None = value(1.0, low=1e-9)  # largest global norm of the gradient; null = no clipping
     val_every: int = value(250, low=1)  # steps between validations
     eval_batch_size: int = value(500, low=1)  # sequences that a device holds at once in a validation
+    rollbacks: int = value(0, low=0)  # how often gates that have shut are taken back to the validation before
     patience: int | None = value(None, low=1)  # validations without a better loss; null = never stop
     checkpoint_from: float = value(0.0, low=0.0, high=1.0)  # share of the run before which none is kept
     train_limit: int | None = value(None, low=1)  # use only the first so many sequences; null = all
@@ -216,6 +219,7 @@ class Search:
 @dataclass(frozen=True)
 class Evaluate:
     thresholds: Thresholds = Thresholds()
+    cross: bool = False  # SkipW: every K at thr 0.5 and every thr at K = L, instead of each with each
     batch_size: int = value(500, low=1)
     val_limit: int | None = value(None, low=1)
     test_limit: int | None = value(None, low=1)
@@ -243,6 +247,22 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Reproduce:
+    """The analyses of the paper's experiments."""
+
+    sequences: int | None = value(10_000, low=1)  # test sequences that models are run on; null = all
+    batch_size: int = value(500, low=1)
+    num_threads: int = value(1, low=1)
+
+
+@dataclass(frozen=True)
+class Results:
+    """The report on the paper's experiments."""
+
+    title: str = "The paper reproduced"
+
+
+@dataclass(frozen=True)
 class Train:
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
     experiments: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -261,3 +281,5 @@ class Params:
     pareto: Pareto = Pareto()
     register: Register = Register()
     report: Report = Report()
+    reproduce: Reproduce = Reproduce()
+    results: Results = Results()

@@ -56,6 +56,18 @@ def test_grid_equals_a_run_for_each_point(
         np.testing.assert_allclose(results.task_loss, plain.task_loss, atol=1e-6)
 
 
+def test_a_cross_holds_every_budget_and_every_threshold_once(split: Split, make_model, make_identity) -> None:
+    model = make_model("skipw")
+    identity, window = make_identity(model), model.rnn.window
+    whole = collected(grid_points(model, split, identity, (0.3, 0.45, 0.7)))
+    cross = collected(grid_points(model, split, identity, (0.3, 0.45, 0.7), cross=True))
+    wanted = [OperatingPoint(window, 0.3)]
+    wanted += [OperatingPoint(budget, 0.45) for budget in range(window + 1)]
+    assert list(cross) == [*wanted, OperatingPoint(window, 0.7)]
+    for point, results in cross.items():
+        np.testing.assert_array_equal(results.updates, whole[point].updates)
+
+
 def test_grid_of_saturated_gates_and_nan_equals_a_run_for_each_point(
     split: Split, make_model, make_identity
 ) -> None:

@@ -83,7 +83,7 @@ def write_front(folder: Path) -> None:
 def test_front_shows_the_points_cheapest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pareto" / "mnist").mkdir(parents=True)
     write_front(tmp_path / "pareto" / "mnist")
-    monkeypatch.setattr(cli.front, "_compare_link", lambda dataset, server: f"{server}/#/compare")
+    monkeypatch.setattr(cli.front, "_compare_link", lambda _, server, *__: f"{server}/#/compare")
     monkeypatch.setenv("COLUMNS", "120")
     result = skipw("front", "mnist", "--data", tmp_path)
     assert result.exit_code == 0, result.output
@@ -93,6 +93,23 @@ def test_front_shows_the_points_cheapest_first(tmp_path: Path, monkeypatch: pyte
         False
     ]
     assert "http://127.0.0.1:5000/#/compare" in result.output
+
+
+def test_front_of_shipped_models_where_none_was_made_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pretrained" / "mnist").mkdir(parents=True)
+    write_front(tmp_path / "pretrained" / "mnist")
+    monkeypatch.chdir(tmp_path)
+    asked: list[tuple[Path, bool]] = []
+    monkeypatch.setattr(cli.front, "_compare_link", lambda _, __, *front: asked.append(front))
+    assert "Shipped models (pretrained/mnist)" in skipw("front", "mnist").output
+    (tmp_path / "data" / "pareto" / "mnist").mkdir(parents=True)
+    write_front(tmp_path / "data" / "pareto" / "mnist")
+    assert "Shipped" not in skipw("front", "mnist").output
+    assert "Shipped" in skipw("front", "mnist", "--shipped").output
+    own, box = Path("data/pareto/mnist/front.csv"), Path("pretrained/mnist/front.csv")
+    assert asked == [(box, True), (own, False), (box, True)]
 
 
 def test_front_without_results_says_what_to_do(tmp_path: Path) -> None:

@@ -10,22 +10,37 @@ import typer
 from skipw.cli.app import DATASETS, Data, app
 from skipw.errors import DataFormatError
 
+OUTPUTS = Path("data")
+PRETRAINED = Path("pretrained")  # the models that came with the code, below the current folder
+
 
 @app.command()
 def front(
     dataset: Annotated[str, typer.Argument(help=f"One of {', '.join(DATASETS)}.")],
-    data: Data = Path("data"),
+    data: Data = OUTPUTS,
     split: Annotated[
         str, typer.Option(help="test (reported) or val (what the front was chosen on).")
     ] = "test",
     server: Annotated[str, typer.Option(help="Where `make ui` listens.")] = "http://127.0.0.1:5000",
+    shipped: Annotated[
+        bool, typer.Option("--shipped", help="Of the models that came with the code, not of your own.")
+    ] = False,
 ) -> None:
-    """The Pareto front of a data set, and the link that compares its models in MLflow."""
+    """The Pareto front of a data set, and the link that compares its models in MLflow.
+
+    Where no front was made here it is that of the shipped models.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    rows = _read_front(data / "pareto" / dataset / "front.csv", split)
+    path = data / "pareto" / dataset / "front.csv"
+    in_box = PRETRAINED / dataset / "front.csv"
+    if shipped or (data == OUTPUTS and not path.is_file() and in_box.is_file()):
+        path = in_box
+    rows = _read_front(path, split)
     console = Console()
+    if path == in_box:
+        console.print(f"Shipped models ({in_box.parent}); `make pretrained` registers them.", style="yellow")
     metric = rows[0]["metric"]
     table = Table(title=f"{dataset}: Pareto front ({split}, {rows[0]['data_source']})", title_justify="left")
     for name in ("Experiment", "Budget", "Threshold", "Inputs processed", metric, "Alias"):
@@ -37,19 +52,19 @@ def front(
         point = (_plain(row["budget"]), _plain(row["threshold"]))
         table.add_row(row["experiment"], *point, share, value, row["alias"].replace(";", ", "))
     console.print(table)
-    link = _compare_link(dataset, server)
+    link = _compare_link(dataset, server, path, path == in_box)
     if link:
         console.print("Compare these models in MLflow (after `make ui`):")
         console.print(link, soft_wrap=True, highlight=False, markup=False)
 
 
-def _compare_link(dataset: str, server: str) -> str | None:
+def _compare_link(dataset: str, server: str, front: Path, shipped: bool) -> str | None:
     """None where MLflow is not installed."""
     try:
         from skipw.tracking.links import compare_link
     except ImportError:
         return None
-    return compare_link(dataset, server)
+    return compare_link(dataset, server, front, shipped=shipped)
 
 
 def _read_front(path: Path, split: str) -> list[dict[str, Any]]:

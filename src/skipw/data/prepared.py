@@ -18,6 +18,8 @@ from skipw.data.atomic import replaced_folder, write_json
 from skipw.errors import DataFormatError
 
 SPLITS = ("train", "val", "test")
+#: A data set itself, from wherever it was fetched; every other data_source is other data.
+GENUINE_SOURCES = ("official", "mirror", "registry")
 ARRAYS = ("inputs", "targets", "lengths")
 REQUIRED_KEYS = (
     "dataset", "title", "data_source", "task", "metric", "classes", "input_size", "num_steps", "sizes",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,12 +47,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A PNG; ``path`` is relative to the document's folder."""
+    """A PNG or SVG; ``path`` is relative to the document's folder."""
 
     path: str
     caption: str
 
 
+NUMBER = re.compile(r"[-+−]?[\d.,]+(e[-+]?\d+)?|–|inf|nan|")
 Block: TypeAlias = Heading | Paragraph | Notice | Table | Figure
 
 
@@ -70,11 +72,18 @@ def _markdown(block: Block) -> str:
             return f'> **<span style="color:#b00000">{text}</span>**'
         case Table(cells, caption):
             head, *rows = [[cell.replace("|", "\\|") for cell in row] for row in cells]
-            marks = ["---"] + ["---:"] * (len(head) - 1)
+            marks = [
+                "---:" if place and _is_number_column(rows, place) else "---" for place in range(len(head))
+            ]
             lines = [f"| {' | '.join(row)} |" for row in (head, marks, *rows)]
             return "\n".join(lines) + (f"\n\n*{caption}*" if caption else "")
         case Figure(path, caption):
             return f"![{caption}]({path})\n\n*{caption}*"
+
+
+def _is_number_column(rows: Sequence[Sequence[str]], place: int) -> bool:
+    """Whether a column holds numbers (and dashes) alone: those stand to the right."""
+    return all(NUMBER.fullmatch(row[place]) for row in rows)
 
 
 def as_html(title: str, blocks: Sequence[Block], folder: Path) -> str:
@@ -95,7 +104,8 @@ def _html(block: Block, folder: Path) -> str:
         case Figure(path, caption):
             data = base64.b64encode((folder / path).read_bytes()).decode("ascii")
             alt = html.escape(caption, quote=True)
-            image = f'<img alt="{alt}" src="data:image/png;base64,{data}">'
+            kind = "svg+xml" if path.endswith(".svg") else "png"
+            image = f'<img alt="{alt}" src="data:image/{kind};base64,{data}">'
             return f"<figure>{image}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 

@@ -114,15 +114,16 @@ def _gated(
 ) -> dict[str, pd.DataFrame]:
     thresholds = {"skipw": how.thresholds.skipw, "thrrnn": how.thresholds.thrrnn}.get(identity.model, ())
     options: dict[str, Any] = {"batch_size": how.batch_size, "backend": how.backend}
-    total = sum(len(split.targets) for split in splits.values()) * len(
-        operating_points_of(identity, thresholds)
-    )
+    points = operating_points_of(identity, thresholds, cross=how.cross)
+    total = sum(len(split.targets) for split in splits.values()) * len(points)
     rows: list[dict[str, Any]] = []
     seen = _Patterns(identity, splits["test"], thresholds)
     with progress(identity.experiment, total) as advance:
         for name, split in splits.items():
-            points = grid_points(model, split, identity, thresholds, advance=advance, **options)
-            rows += grid_rows(identity, name, seen.watch(points) if name == "test" else points)
+            found = grid_points(
+                model, split, identity, thresholds, cross=how.cross, advance=advance, **options
+            )
+            rows += grid_rows(identity, name, seen.watch(found) if name == "test" else found)
     tables = {"grid": grid_table(rows)} | seen.tables()
     if identity.model == "skipw":
         tables["switching"] = _switching(model, splits["test"], identity, thresholds, options)

@@ -75,6 +75,7 @@ def grid_points(
     identity: Identity,
     thresholds: Sequence[float],
     *,
+    cross: bool = False,
     batch_size: int = 500,
     backend: str = "auto",
     advance: Advance = silent,
@@ -86,15 +87,15 @@ def grid_points(
         split: the sequences.
         identity: which kind of model it is and its window.
         thresholds: for SkipW and ThrRNN; the other models ignore them.
+        cross: see ``operating_points_of``.
         batch_size, backend, advance: as in ``run_sequences``.
     Yields:
         the point, which sequences, and what each of them gave there. A point may come several times, each
         time with the sequences that follow. SkipW: each threshold with each budget from 0 to the window;
-        ThrRNN: each threshold;
-        SkipRNN: its one point; a dense model: None.
+        ThrRNN: each threshold; SkipRNN: its one point; a dense model: None.
     """
     how: dict[str, Any] = {"window": identity.count_window, "batch_size": batch_size, "backend": backend}
-    points = operating_points_of(identity, thresholds)
+    points = operating_points_of(identity, thresholds, cross=cross)
     if identity.model == "skipw" and can_share(model):
         yield from _shared(model, split, [point for point in points if point is not None], advance, how)
         return
@@ -102,13 +103,25 @@ def grid_points(
         yield point, slice(None), run_sequences(model, split, at=point, advance=advance, **how)
 
 
-def operating_points_of(identity: Identity, thresholds: Sequence[float]) -> list[OperatingPoint | None]:
-    """All operating points of a kind of model; None is a model without any."""
+def operating_points_of(
+    identity: Identity, thresholds: Sequence[float], *, cross: bool = False
+) -> list[OperatingPoint | None]:
+    """All operating points of a kind of model; None is a model without any.
+
+    ``cross`` leaves SkipW those of the paper's figures: each budget at the threshold nearest to 0.5, that of training,
+    and each threshold with the whole window.
+    """
     match identity.model:
         case "skipw":
             assert identity.window is not None
             budgets = range(identity.window + 1)
-            return [OperatingPoint(budget, threshold) for threshold in thresholds for budget in budgets]
+            trained = min(thresholds, key=lambda threshold: abs(threshold - 0.5), default=None)
+            return [
+                OperatingPoint(budget, threshold)
+                for threshold in thresholds
+                for budget in budgets
+                if not cross or threshold == trained or budget == identity.window
+            ]
         case "thrrnn":
             return [OperatingPoint(None, threshold) for threshold in thresholds]
         case "skiprnn":

@@ -26,6 +26,7 @@ import numpy as np
 
 from skipw.data.atomic import replaced_folder, write_json
 from skipw.errors import BackendUnavailableError, ChecksumError, DataFormatError, ParamsError
+from skipw.models.saved import copy_model
 from skipw.operating_point import OperatingPoint
 from skipw.runtime.bundle_example import EXAMPLE_FILE, Deviation, make_example, read_example, replay
 from skipw.runtime.bundle_page import readme
@@ -193,8 +194,7 @@ def write_bundle(
     point = None if weights.architecture.model in DENSE else point or OperatingPoint()
     StreamModel(weights).create_stream(point)
     with replaced_folder(folder) as fresh:
-        for file in ("model.safetensors", "model.json"):
-            shutil.copyfile(model / file, fresh / file)
+        copy_model(model, fresh)
         (fresh / POINTS_FILE).write_text(points, encoding="utf-8", newline="")
         (fresh / GRAPHS_FOLDER).mkdir()
         write_graphs(weights, fresh / GRAPHS_FOLDER)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from skipw.errors import SkipWError
+from skipw.models.saved import copy_model
 from skipw.tracking.examples import input_example
 from skipw.tracking.front_models import TrainedModel
 from skipw.tracking.store import quiet
@@ -62,9 +63,7 @@ def pack(model: TrainedModel, packed: Path, front: Path, run_id: str, examples: 
         code = Path(staged) / PACKAGE.name
         shutil.copytree(PACKAGE, code, ignore=shutil.ignore_patterns(*NOT_SHIPPED))
         weights = Path(staged) / "weights"
-        weights.mkdir()
-        for file in ("model.safetensors", "model.json"):
-            shutil.copyfile(model.folder / file, weights / file)
+        copy_model(model.folder, weights)
         mlflow.pyfunc.save_model(
             packed,
             python_model=str(PYFUNC_FILE),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skipw.data.atomic import replaced_folder, write_json
-from skipw.tracking.cards import experiment_card, model_card, point_text, version_card
+from skipw.tracking.cards import experiment_card, model_card, version_card
 from skipw.tracking.front_models import ALIASES, TrainedModel, read_models
 from skipw.tracking.packing import FRONT_FILES, front_digest
+from skipw.tracking.provenance import Provenance, front_tag
 from skipw.tracking.run_records import (
     add_artifacts,
     find_run,
@@ -21,6 +22,7 @@ from skipw.tracking.run_records import (
     rebuild_run,
 )
 from skipw.tracking.store import Store, connect, experiment_name
+from skipw.tracking.summary import registry_summary
 from skipw.tracking.versions import create_version, is_complete, refresh_version
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ class Registration:
         kept: experiments whose version was there.
         left: versions that are no longer on the front.
         summary: what registry.json says.
+        versions: number by experiment.
+        others: versions of another provenance that kept their aliases, by alias; empty if these models have them.
     """
 
     name: str
@@ -49,6 +53,8 @@ class Registration:
     kept: tuple[str, ...]
     left: tuple[str, ...]
     summary: dict[str, Any]
+    versions: dict[str, str] = field(default_factory=dict)
+    others: dict[str, str] = field(default_factory=dict)
 
 
 def register_front(
@@ -59,16 +65,20 @@ def register_front(
     rates: Sequence[float] = (),
     examples: int = 2,
     store: Store | None = None,
+    shipped: bool = False,
+    take_aliases: bool = True,
 ) -> Registration:
     """Bring MLflow in line with the files: runs, grids, versions, tags, aliases. Twice is the same as once.
 
     Args:
         dataset: har, mnist, ...
         data: the root of all outputs; data/registry/<dataset>/registry.json is written.
-        scale: laptop, paper or tiny; only versions of the same scale can leave the front.
+        scale: laptop, paper or tiny; only versions of the same scale and origin can leave the front.
         rates: shares that the sampling baselines were evaluated at, in the grid's order.
         examples: sequences in the input example of a version.
         store: the journal; the one of ``connect`` by default.
+        shipped: the models came with the code; they have runs and versions of their own.
+        take_aliases: False leaves the aliases where a version of another provenance holds one of them.
     Raises:
         DataFormatError, ChecksumError: if files are missing or damaged; then nothing was changed.
         RegistrationError: if a model can't be registered; what was registered before it stays valid.
@@ -76,44 +86,46 @@ def register_front(
     models = read_models(dataset, data, rates)
     store = connect() if store is None else store
     front = data / "pareto" / dataset
-    name = experiment_name(dataset)
+    name, whose = experiment_name(dataset), Provenance(scale, shipped)
     with store.exclusive(name), store.as_default():
-        runs = {model.experiment: _run(store, model, scale, front) for model in models}
-        _demote_runs(store, dataset, scale, {run.info.run_id for run in runs.values()})
+        runs = {model.experiment: _run(store, model, whose, front) for model in models}
+        _demote_runs(store, dataset, whose, {run.info.run_id for run in runs.values()})
         chosen = [model for model in models if model.front]
-        added, versions = _versions(store, name, chosen, runs, scale, front, examples)
-        left = _demote_versions(store, name, scale, set(versions.values()))
-        if chosen:
+        added, versions = _versions(store, name, chosen, runs, whose, front, examples)
+        left = _demote_versions(store, name, whose, set(versions.values()))
+        others = {} if take_aliases or not chosen else _held_by_others(store, name, whose)
+        if chosen and not others:
             _describe(store, name, dataset, chosen, versions)
-    summary = _summary(name, chosen)
+    summary = registry_summary(name, chosen)
     with replaced_folder(data / "registry" / dataset) as folder:
         write_json(folder / "registry.json", summary)
     kept = tuple(model.experiment for model in chosen if model.experiment not in added)
-    return Registration(name, tuple(added), kept, tuple(left), summary)
+    return Registration(name, tuple(added), kept, tuple(left), summary, versions, others)
 
 
-def _run(store: Store, model: TrainedModel, scale: str, front: Path) -> Run:
+def _run(store: Store, model: TrainedModel, whose: Provenance, front: Path) -> Run:
     """The model's run, made out of its files if it is gone, with grid, summary and front."""
     dataset = str(model.description["dataset"])
     history = model.history
-    run = find_run(store, model.experiment, dataset, model.sha256, history)
+    tags = {**_run_tags(model, whose), **front_tag(front / "front.csv")}
+    run = find_run(store, model.experiment, dataset, model.sha256, history, whose)
     if run is None:
         settings = {
             **(model.description.get("settings") or {}),
             "experiment": model.experiment,
             "model": model.kind,
         }
-        run_id = rebuild_run(store, model.experiment, dataset, settings, _run_tags(model, scale), history)
+        run_id = rebuild_run(store, model.experiment, dataset, settings, tags, history)
         run = store.client.get_run(run_id)
     log_dataset(store, run, str(model.description["title"]), str(model.description["data_source"]))
     log_grid(store, run, model.grid, model.files.tables)
-    log_summary(store, run, model.numbers(), _run_tags(model, scale))
+    log_summary(store, run, model.numbers(), tags)
     if model.front:
         add_artifacts(store, run, [front / file for file in ("front.csv", *FRONT_FILES)], "front_sha256")
     return run
 
 
-def _run_tags(model: TrainedModel, scale: str) -> dict[str, str]:
+def _run_tags(model: TrainedModel, whose: Provenance) -> dict[str, str]:
     description = model.description
     return {
         "checkpoint_sha256": model.sha256,
@@ -121,7 +133,7 @@ def _run_tags(model: TrainedModel, scale: str) -> dict[str, str]:
         "front_points": str(len(model.front)),
         "aliases": ";".join(alias for point in model.front for alias in point.aliases),
         "model": model.kind,
-        "scale": scale,
+        **whose.tags,
         "data_source": str(description["data_source"]),
         "title": str(description["title"]),
         "init_from": str(description.get("init_from") or ""),
@@ -129,11 +141,11 @@ def _run_tags(model: TrainedModel, scale: str) -> dict[str, str]:
     }
 
 
-def _demote_runs(store: Store, dataset: str, scale: str, current: set[str]) -> None:
+def _demote_runs(store: Store, dataset: str, whose: Provenance, current: set[str]) -> None:
     """Earlier trainings are not on the front any more."""
-    filters = f"tags.pareto = 'true' AND tags.scale = '{scale}'"
+    filters = f"tags.pareto = 'true' AND tags.scale = '{whose.scale}'"
     for run in store.client.search_runs([store.experiment(dataset)], filters, max_results=1000):
-        if run.info.run_id not in current:
+        if run.info.run_id not in current and whose.holds(run.data.tags):
             log_summary(store, run, {}, {"pareto": "false", "front_points": "0", "aliases": ""})
 
 
@@ -142,17 +154,18 @@ def _versions(
     name: str,
     models: Sequence[TrainedModel],
     runs: Mapping[str, Run],
-    scale: str,
+    whose: Provenance,
     front: Path,
     examples: int,
 ) -> tuple[list[str], dict[str, str]]:
     """A version for each model: the experiments that got a new one, and all versions by experiment."""
-    present = {_identity(version): version for version in _all_versions(store, name)}
+    own = [version for version in _all_versions(store, name) if whose.holds(version.tags)]
+    present = {_identity(version): version for version in own}
     added: list[str] = []
     versions: dict[str, str] = {}
     for model in models:
-        tags = _version_tags(model, scale, front)
-        version = present.get((model.experiment, model.sha256, scale))
+        tags = _version_tags(model, whose, front)
+        version = present.get((model.experiment, model.sha256))
         if version is None or not is_complete(store, version):
             run_id = runs[model.experiment].info.run_id
             version = create_version(store, name, model, run_id, front, tags, version_card(model), examples)
@@ -173,19 +186,18 @@ def _all_versions(store: Store, name: str) -> list[ModelVersion]:
     return sorted(found, key=lambda version: int(version.version))
 
 
-def _identity(version: ModelVersion) -> tuple[str, str, str]:
-    tags = version.tags
-    return tags.get("experiment", ""), tags.get("checkpoint_sha256", ""), tags.get("scale", "")
+def _identity(version: ModelVersion) -> tuple[str, str]:
+    return version.tags.get("experiment", ""), version.tags.get("checkpoint_sha256", "")
 
 
-def _version_tags(model: TrainedModel, scale: str, front: Path) -> dict[str, str]:
+def _version_tags(model: TrainedModel, whose: Provenance, front: Path) -> dict[str, str]:
     """The numbers are those of the model's most accurate point on the front, on test."""
     best = model.best
     tags = {
         "pareto": "true",
         "experiment": model.experiment,
         "model": model.kind,
-        "scale": scale,
+        **whose.tags,
         "data_source": str(model.description["data_source"]),
         "checkpoint_sha256": model.sha256,
         "front_sha256": front_digest(model, front),
@@ -203,12 +215,12 @@ def _set_version_tags(store: Store, version: ModelVersion, tags: Mapping[str, st
             store.client.set_model_version_tag(version.name, version.version, key, value)
 
 
-def _demote_versions(store: Store, name: str, scale: str, current: set[str]) -> list[str]:
+def _demote_versions(store: Store, name: str, whose: Provenance, current: set[str]) -> list[str]:
     """Versions that left the front: pareto=false and no alias."""
     gone = [
         version
         for version in _all_versions(store, name)
-        if str(version.version) not in current and version.tags.get("scale") == scale
+        if str(version.version) not in current and whose.holds(version.tags)
     ]
     if not gone:
         return []
@@ -222,6 +234,13 @@ def _demote_versions(store: Store, name: str, scale: str, current: set[str]) -> 
     for version in left:
         _set_version_tags(store, version, {"pareto": "false"})
     return [str(version.version) for version in left]
+
+
+def _held_by_others(store: Store, name: str, whose: Provenance) -> dict[str, str]:
+    """The aliases that versions of another provenance hold, with the versions' numbers."""
+    held = store.client.get_registered_model(name).aliases
+    others = {str(version.version) for version in _all_versions(store, name) if not whose.holds(version.tags)}
+    return {alias: str(held[alias]) for alias in ALIASES if str(held.get(alias)) in others}
 
 
 def _describe(
@@ -253,40 +272,3 @@ def _describe(
         "mlflow.note.content",
         experiment_card(models[0].description, searched=any(model.trial is not None for model in models)),
     )
-
-
-def _summary(name: str, models: Sequence[TrainedModel]) -> dict[str, Any]:
-    """registry.json, without version numbers: those depend on how often something was registered."""
-    versions = []
-    aliases: dict[str, dict[str, Any]] = {}
-    for model in models:
-        best = model.best
-        holds = [alias for point in model.front for alias in point.aliases]
-        versions.append(
-            {
-                "experiment": model.experiment,
-                "model": model.kind,
-                "checkpoint_sha256": model.sha256,
-                "front_points": len(model.front),
-                "aliases": holds,
-                "budget": best.budget,
-                "threshold": best.threshold,
-                "inputs_processed": best.test_inputs,
-                model.metric: best.test,
-            }
-        )
-        for point in model.front:
-            for alias in point.aliases:
-                aliases[alias] = {
-                    "experiment": model.experiment,
-                    "uri": f"models:/{name}@{alias}",
-                    "operating_point": point_text(point),
-                    "budget": point.budget,
-                    "threshold": point.threshold,
-                    "rate": point.rate,
-                    "inputs_processed": point.test_inputs,
-                    model.metric: point.test,
-                }
-    source = str(models[0].description["data_source"]) if models else None
-    ordered = {alias: aliases[alias] for alias in ALIASES if alias in aliases}
-    return {"registered_model": name, "data_source": source, "versions": versions, "aliases": ordered}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from skipw.tracking.provenance import Provenance
 from skipw.tracking.runs import create_run, set_tags
 from skipw.tracking.store import Store
 
@@ -25,8 +26,12 @@ FIRST_COLUMNS = ("budget", "threshold", "split", "metric", "value", "inputs_proc
 HISTORY_INDEX = ("epoch", "step")
 
 
-def find_run(store: Store, experiment: str, dataset: str, sha256: str, history: pd.DataFrame) -> Run | None:
+def find_run(
+    store: Store, experiment: str, dataset: str, sha256: str, history: pd.DataFrame, whose: Provenance
+) -> Run | None:
     """The newest run that trained this checkpoint: by its tag, else by the metrics in history.csv.
+
+    The run of a model that was shipped is never the run of one that was trained here, though both may be the same.
 
     The name alone does not tell: an experiment may be trained again, and every study has a trial 3.
     """
@@ -38,9 +43,9 @@ def find_run(store: Store, experiment: str, dataset: str, sha256: str, history: 
             order_by=["attributes.start_time DESC"],
             max_results=at_most,
         )
-        return list(runs)
+        return [run for run in runs if whose.same_origin(run.data.tags)]
 
-    if tagged := newest(f" AND tags.checkpoint_sha256 = '{sha256}'", 1):
+    if tagged := newest(f" AND tags.checkpoint_sha256 = '{sha256}'", 200):
         return tagged[0]
     for run in newest("", 200):
         untagged = "checkpoint_sha256" not in run.data.tags and run.info.status == "FINISHED"

@@ -51,6 +51,10 @@ class CostController:
         growth = self.integral * min(1.0, max(-1.0, self._error))
         self._log_cost = min(math.log(1e3), max(math.log(1e-12), self._log_cost + growth))
 
+    def lower(self, factor: float) -> None:
+        """Multiply λ by ``factor`` and forget the shares seen."""
+        self._log_cost, self._share = self._log_cost + math.log(factor), None
+
     @property
     def _error(self) -> float:
         return 0.0 if self._share is None else self._share / self.target - 1.0

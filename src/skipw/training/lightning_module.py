@@ -19,6 +19,7 @@ from skipw.operating_point import OperatingPoint
 from skipw.training.budgets import Pass, passes_for_step
 from skipw.training.cost_control import CostController
 from skipw.training.data_module import Batch
+from skipw.training.gate_margin import gate_margin_at, indecision
 from skipw.training.schedules import cost_multiplier, learning_rate_factor, seed_for_step
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class TrainingModule(pl.LightningModule):
         self.regression = model.architecture.task == "regression"
         self.latest: dict[str, float] = {}
         self._generator = torch.Generator()
+        self._price = 1.0
         self._controller: CostController | None = None
         if settings.target_inputs is not None:
             if not settings.cost_per_input > 0:
@@ -103,6 +105,7 @@ class TrainingModule(pl.LightningModule):
     ) -> tuple[Tensor, float | None]:
         """The loss, and the share of the inputs processed at K = L where a pass ran there."""
         losses, cost, whole, teacher = [], self.cost_at(self.global_step), None, None
+        margin = gate_margin_at(self.global_step, self.settings) if self.settings.model == "skipw" else 0.0
         for each in passes:
             output = self._run(batch, each.at, rate)
             task_loss = self.task_loss(output.scores, batch.targets, self.settings.label_smoothing)
@@ -111,6 +114,9 @@ class TrainingModule(pl.LightningModule):
                 distance = self._distance(output.scores, teacher)
                 loss = (1 - each.distilled) * task_loss + each.distilled * distance
             loss = loss + cost * output.rnn.input_cost.mean()
+            if margin:
+                doubt = indecision(output.rnn.importance, self.settings.gate_margin_width)
+                loss = loss + margin * doubt.mean()
             if each.at is None:
                 whole, teacher = float(output.rnn.inputs_processed.mean()), output.scores.detach()
             losses.append(each.weight * loss)
@@ -129,7 +135,14 @@ class TrainingModule(pl.LightningModule):
         if self._controller is not None:
             return self._controller.cost
         fraction = step / self.settings.steps
-        return self.settings.cost_per_input * cost_multiplier(fraction, self.settings.cost_schedule)
+        multiplier = cost_multiplier(fraction, self.settings.cost_schedule)
+        return self._price * self.settings.cost_per_input * multiplier
+
+    def lower_price(self, factor: float) -> None:
+        """Multiply λ by ``factor`` for the rest of the training."""
+        self._price *= factor
+        if self._controller is not None:
+            self._controller.lower(factor)
 
     def task_loss(self, scores: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Cross entropy, or half the MSE; scores [B, outputs], targets [B]."""
@@ -246,10 +259,12 @@ class TrainingModule(pl.LightningModule):
         return task_loss + 10.0 * max(0.0, share / self.settings.target_inputs - 1.02)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["price"] = self._price
         if self._controller is not None:
             checkpoint["cost_controller"] = self._controller.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._price = checkpoint["price"]
         if self._controller is not None:
             self._controller.restore(checkpoint["cost_controller"])
 

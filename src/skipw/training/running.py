@@ -23,6 +23,7 @@ from skipw.training.data_module import PreparedDataModule
 from skipw.training.devices import trainer_options
 from skipw.training.lightning_module import TrainingModule
 from skipw.training.lineage import warm_start
+from skipw.training.rollback import Rollback
 from skipw.training.schedules import seed_for_step
 
 if TYPE_CHECKING:
@@ -134,7 +135,8 @@ def train(
     patience = Patience(settings.patience, round(settings.checkpoint_from * settings.steps))
     history = History([patience] if stop_rule is None else [patience, stop_rule])
     shown = [Progress(settings.experiment, settings.steps, module.metric)] if job.progress else []
-    trainer = _trainer(job, logger, [history, *shown, *callbacks], plugins)
+    guard = [Rollback(settings.rollbacks)] if settings.rollbacks else []
+    trainer = _trainer(job, logger, [history, *shown, *guard, *callbacks], plugins)
     last = job.unfinished / "last.ckpt"
     if last.exists():
         log.info("%s: going on from the checkpoint of a stopped run", settings.experiment)

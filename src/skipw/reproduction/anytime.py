@@ -1,0 +1,143 @@
+"""One model for the whole front: trained at random budgets, against models trained for one cost each."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import pandas as pd
+
+from skipw.evaluation.figures.axes import on_axis
+from skipw.reproduction.drawing import ANYTIME, colour_of, label_axes, legend_below, panels
+from skipw.reproduction.experiments import Experiment, differences
+from skipw.reproduction.points import best_within, budget_curve, label_of, metric_of, pick
+from skipw.reproduction.work import Findings, Work
+
+__all__ = ["run"]
+
+
+def run(work: Work, out: Findings) -> None:
+    """At every K: that model, the best model of one cost with no more inputs, and the best plain model's own K."""
+    tables = []
+    for dataset in work.datasets:
+        skipw = work.experiments(dataset, "skipw")
+        many = [one for one in skipw if one.beyond.get("random_budget")]
+        plain = [one for one in skipw if one.plain]
+        shown = pick(work.points(dataset), many)
+        if shown is None:
+            out.missing(f"{dataset}: SkipW trained at random budgets")
+            continue
+        if not plain:
+            out.missing(f"{dataset}: SkipW trained for one cost each, to compare with")
+        tables.append((shown, _against(work, shown, plain)))
+    if tables:
+        everything = [table.assign(dataset=one.dataset, experiment=one.name) for one, table in tables]
+        out.table(
+            "at-every-budget", pd.concat(everything, ignore_index=True),
+            "The model of random budgets at every K; `one_cost`: the best model trained without them at K = L that "
+            "processes no more, chosen on val; `reduced`: the best such model with its own K lowered.",
+        )  # fmt: skip
+        _draw(work, tables, out)
+    _ablations(work, out)
+
+
+def _against(work: Work, shown: Experiment, plain: list[Experiment]) -> pd.DataFrame:
+    points = work.points(shown.dataset)
+    names = [one.name for one in plain]
+    own = points[points["experiment"].isin(names)]
+    whole = own[(own["budget"] == own["window"]) & ((own["threshold"] - 0.5).abs() < 1e-9)]
+    rows = []
+    for _, point in budget_curve(points, shown.name).iterrows():
+        row = {
+            "window": shown.window,
+            "budget": point["budget"],
+            "value": point["value"],
+            "inputs": point["inputs"],
+        }
+        for column, others in (("one_cost", whole), ("reduced", own)):
+            best = best_within(others, float(point["inputs_val"]))
+            row |= {
+                f"{column}_value": None if best is None else best["value"],
+                f"{column}_inputs": None if best is None else best["inputs"],
+                f"{column}_experiment": None if best is None else best["experiment"],
+            }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _draw(work: Work, tables: list[tuple[Experiment, pd.DataFrame]], out: Findings) -> None:
+    figure, axes = panels(len(tables), width=4.6, height=3.4)
+    for panel, (shown, table) in zip(axes, tables, strict=True):
+        points, metric = work.points(shown.dataset), metric_of(shown.dataset)
+        panel.plot(
+            100 * table["inputs"], on_axis(table["value"], metric), color=ANYTIME, marker="*", markersize=6,
+            linewidth=1.4, label="one model, random budgets, over K", zorder=4,
+        )  # fmt: skip
+        plain = [one for one in work.experiments(shown.dataset, "skipw") if one.plain]
+        ends = pd.DataFrame([budget_curve(points, one.name).iloc[-1] for one in plain])
+        if len(ends):
+            ends = ends.sort_values("inputs")
+            panel.plot(
+                100 * ends["inputs"], on_axis(ends["value"], metric), "--", color=colour_of("skipw", 1), marker="v",
+                markersize=5, linewidth=1.2, label="models of one cost, K = L, over λ", zorder=3,
+            )  # fmt: skip
+        best = pick(points, plain)
+        if best is not None:
+            curve = budget_curve(points, best.name)
+            panel.plot(
+                100 * curve["inputs"], on_axis(curve["value"], metric), "-", color=colour_of("skipw"), marker="^",
+                markersize=4, linewidth=1.2, label="the best of these, over K", zorder=3,
+            )  # fmt: skip
+        label_axes(panel, metric, f"{work.title(shown.dataset)}: {label_of(shown, short=True)}")
+    legend_below(figure, axes)
+    out.figure(
+        "anytime",
+        figure,
+        "One model trained at random budgets against models trained for one cost each, on test.",
+    )
+
+
+def _ablations(work: Work, out: Findings) -> None:
+    """Pairs of SkipW models of which one goes beyond the paper and that differ in one setting alone."""
+    rows = []
+    for dataset in work.datasets:
+        points = work.points(dataset)
+        for one, other in combinations(work.experiments(dataset, "skipw"), 2):
+            fields = set(differences(one, other)) - {"random_budget_from"}
+            if len(fields) != 1 or not (one.beyond or other.beyond) or fields == {"seed"}:
+                continue
+            field = fields.pop()
+            values = differences(one, other)[field]
+            rows += _pair_rows(points, (one, other), field, values)
+    if not rows:
+        out.missing("pairs of models that differ in one setting beyond the paper's")
+    table = pd.DataFrame(rows)
+    out.table(
+        "ablations", table,
+        "Pairs of trainings that differ in one setting alone, on test, at K = L, L / 2, L / 4 and 1.",
+    )  # fmt: skip
+
+
+def _pair_rows(
+    points: pd.DataFrame, pair: tuple[Experiment, Experiment], field: str, values: tuple[object, object]
+) -> list[dict[str, object]]:
+    window = pair[0].window or 1
+    curves = [budget_curve(points, one.name).set_index("budget") for one in pair]
+    rows: list[dict[str, object]] = []
+    for budget in sorted({1, max(1, window // 4), max(1, window // 2), window}):
+        if not all(budget in curve.index for curve in curves):
+            continue
+        row: dict[str, object] = {
+            "dataset": pair[0].dataset,
+            "setting": field,
+            "window": window,
+            "budget": budget,
+        }
+        for which, one, value, curve in zip("ab", pair, values, curves, strict=True):
+            row |= {
+                f"{which}": str(value),
+                f"{which}_experiment": one.name,
+                f"{which}_value": curve.loc[budget, "value"],
+                f"{which}_inputs": curve.loc[budget, "inputs"],
+            }
+        rows.append(row)
+    return rows

@@ -1,0 +1,69 @@
+"""Back to the last good validation when the gates have shut.
+
+A gate is driven by the state, and the state moves only where an input is processed: once the price of inputs closes
+the slots that the later windows' decisions hang on, all windows close within a few steps, and a model that was at 97 %
+knows nothing (docs/experiments/mnist.md). The weights of the validation before are still good, and the price was too
+high.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from typing import Any
+
+import lightning.pytorch as pl
+
+from skipw.training.lightning_module import TrainingModule
+
+__all__ = ["Rollback"]
+
+log = logging.getLogger(__name__)
+
+
+class Rollback(pl.Callback):
+    """Restores weights and optimiser where a validation shows a collapse, and halves the price of inputs.
+
+    A collapse is a validation whose loss is more than ``worse`` times that of the last good one while less than
+    ``fewer`` of its inputs are processed.
+
+    Args:
+        limit: how often at most; later collapses are left to themselves.
+        worse, fewer: what counts as a collapse.
+    """
+
+    def __init__(self, limit: int, *, worse: float = 2.0, fewer: float = 0.6) -> None:
+        self.limit, self.worse, self.fewer = limit, worse, fewer
+        self.count = 0
+        self._good: dict[str, Any] | None = None
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        loss, share = pl_module.latest["val_loss"], pl_module.latest["val_inputs_processed"]
+        good = self._good
+        if good is None or loss <= self.worse * good["loss"] or share >= self.fewer * good["share"]:
+            self._good = {
+                "loss": loss,
+                "share": share,
+                "weights": copy.deepcopy(pl_module.state_dict()),
+                "optimizer": copy.deepcopy(trainer.optimizers[0].state_dict()),
+            }
+            return
+        if self.count == self.limit:
+            return
+        self.count += 1
+        pl_module.load_state_dict(good["weights"])
+        trainer.optimizers[0].load_state_dict(copy.deepcopy(good["optimizer"]))
+        pl_module.lower_price(0.5)
+        log.warning(
+            "%s: the gates have shut (loss %.3g at %.1f %% of the inputs, before %.3g at %.1f %%); going on from "
+            "the validation before, at half the price of inputs",
+            pl_module.settings.experiment,
+            *(loss, 100 * share, good["loss"], 100 * good["share"]),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"count": self.count, "good": self._good}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.count, self._good = state_dict["count"], state_dict["good"]

@@ -1,0 +1,37 @@
+"""Gates that a price has shut are taken back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from skipw.params import TrainSettings
+from skipw.training import fit
+
+
+def test_shut_gates_go_back_to_the_validation_before(
+    settings: Callable[..., TrainSettings], slopes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # First free inputs, then a price that closes every gate.
+    common = {"steps": 500, "val_every": 25, "cost_per_input": 1.0, "checkpoint_from": 0.99}
+    common |= {
+        "cost_schedule": [(0.0, 0.0), (0.4, 0.0), (0.4, 1.0)],
+        "schedule": "constant",
+        "learning_rate": 3e-2,
+    }
+    with caplog.at_level(logging.WARNING, logger="skipw.training.rollback"):
+        for limit in (0, 8):
+            chosen = settings("har", rollbacks=limit, **common)
+            fit(chosen, slopes, tmp_path / str(limit), scratch=tmp_path / "scratch", progress=False)
+    shut, saved = (pd.read_csv(tmp_path / str(limit) / "history.csv") for limit in (0, 8))
+    assert shut.val_inputs_processed.iloc[-1] < 0.2
+    assert shut.val_loss.iloc[-1] > 2 * shut.val_loss.min()
+    assert saved.val_inputs_processed.iloc[-1] > 0.2
+    assert saved.val_loss.iloc[-1] < 2 * saved.val_loss.min()
+    times = sum("the gates have shut" in record.message for record in caplog.records)
+    assert 1 <= times <= 8
+    assert saved.cost_per_input.iloc[-1] == pytest.approx(0.5**times)
