@@ -146,6 +146,8 @@ def test_a_damaged_bundle_and_an_unknown_engine_are_messages(bundle: Path, tmp_p
 
 def started(bundle: Path, *words: object) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    # Whoever runs the tests in the background may have SIGINT ignored, which a child inherits; a handler it does not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
         [sys.executable, "-m", "skipw", "stream", str(bundle), "--json", *map(str, words)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,

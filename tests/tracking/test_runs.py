@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skipw.tracking.provenance import Provenance
 from skipw.tracking.run_logger import RunLogger
 from skipw.tracking.run_records import find_run, log_grid, rebuild_run
 from skipw.tracking.runs import RUN_ID_FILE, training_run
@@ -16,6 +17,8 @@ from skipw.tracking.store import Store, connect
 
 PARAMS = {"steps": 30, "learning_rate": 1e-3, "cost_schedule": ((0.0, 1.0),), "window": None}
 TAGS = {"scale": "tiny", "data_source": "generated"}
+
+OWN = Provenance("laptop")
 
 
 def open_run(scratch: Path) -> RunLogger:
@@ -125,14 +128,16 @@ def test_a_run_is_found_by_its_numbers_then_by_its_checkpoint(
     logger.finalize("success")
     journal = connect()
     rounded = history.assign(val_loss=[0.5, 0.3333333])
-    assert find_run(journal, "adding-skipw", "adding", "abc", history.assign(val_loss=[0.5, 0.34])) is None
+    assert (
+        find_run(journal, "adding-skipw", "adding", "abc", history.assign(val_loss=[0.5, 0.34]), OWN) is None
+    )
     assert found_id(journal, "abc", rounded) == logger.run_id
     assert found_id(journal, "abc", history.assign(val_loss=9.0)) == logger.run_id
-    assert find_run(journal, "adding-skipw", "adding", "other", rounded) is None
+    assert find_run(journal, "adding-skipw", "adding", "other", rounded, OWN) is None
 
 
 def found_id(journal: Store, sha256: str, history: pd.DataFrame) -> str:
-    run = find_run(journal, "adding-skipw", "adding", sha256, history)
+    run = find_run(journal, "adding-skipw", "adding", sha256, history, OWN)
     assert run is not None
     return str(run.info.run_id)
 

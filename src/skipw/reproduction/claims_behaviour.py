@@ -78,7 +78,7 @@ def _sixty(evidence: Evidence) -> Answer:
     if row is None:
         return untested("a SkipW on the Adding Task is needed")
     most = float(row["largest"])
-    return answered(most <= 0.62, f"at most {100 * most:.0f} % of a sequence's inputs at K = L (paper 60)")
+    return answered(most <= 0.605, f"at most {100 * most:.0f} % of a sequence's inputs at K = L (paper 60)")
 
 
 def _halves(evidence: Evidence) -> Answer:
@@ -247,7 +247,8 @@ BEHAVIOUR_CLAIMS = [
     Claim("4.1, D.3; Fig. 15", "Adding: the first marker is missed only if K < 5.",
           "Missed ≤ 0.5 % at K = 5, ≥ 5 % at K = 4.", _below_five),
     Claim("D.4.2", "Adding: at K = 1 the first marker is missed in 80 % of the sequences.", "75 to 85 %.", _eighty),
-    Claim("D.3; Fig. 14", "Adding: at K = L no sequence takes more than 60 % of its inputs.", "At most 62 %.", _sixty),
+    Claim("D.3; Fig. 14", "Adding: at K = L no sequence takes more than 60 % of its inputs.",
+          "At most 60.5 %.", _sixty),
     Claim("D.3; Table 1", "Adding: SkipW processes less than ThrRNN in the first half and more in the second.",
           "Both orders as in Table 1.", _halves),
     Claim("4.2, D.2, F.1; Figs. 9, 13, 27, 28", "(K, thr) can change at any position: the metric stays between the two "
