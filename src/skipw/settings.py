@@ -64,6 +64,7 @@ class TrainSettings:
     selection_gradient: str = value("identity", choices=("identity", "zero_sum", "soft"))  # through select_K
     selection_softness: float = value(0.1, low=1e-6)  # ε of "soft", in units of importance
     target_inputs: float | None = value(None, low=1e-6, high=1.0)  # wanted share at K = L: λ is steered to it
+    target_ramp: float = value(0.0, low=0.0, high=1.0)  # share of the run in which the target falls to that
     # skipw: the price, in units of λ, of an importance near the threshold; above λ it keeps gates from wavering there.
     gate_margin: float = value(0.0, low=0.0)
     gate_margin_width: float = value(0.25, low=1e-3, high=0.5)  # how near; 0.25 is 0.25 to 0.75

@@ -36,8 +36,23 @@ def test_a_gate_that_answers_slowly_is_brought_to_its_target() -> None:
     assert math.isclose(controller.cost, 1e-3 * (1 / 0.3 - 1), rel_tol=0.1)
 
 
+def test_the_price_never_more_than_doubles_at_once_and_a_far_target_is_approached_by_a_ramp() -> None:
+    at_once, ramped = CostController(1e-4, 0.05), CostController(1e-4, 0.05, ramp=1000)
+    for controller in (at_once, ramped):
+        controller.observe(0.8)
+    assert 1.9e-4 < at_once.cost < 2.1e-4
+    assert 1e-4 < ramped.cost < 1.1e-4
+    targets = []
+    for _ in range(1000):
+        ramped.observe(ramped.present_target)
+        targets.append(ramped.present_target)
+    assert targets == sorted(targets, reverse=True)
+    assert targets[499] == pytest.approx((0.8 * 0.05) ** 0.5, rel=0.01)
+    assert targets[-1] == 0.05
+
+
 def test_it_goes_on_from_its_state() -> None:
-    first, second = CostController(1e-4, 0.25), CostController(7.0, 0.25)
+    first, second = CostController(1e-4, 0.25, ramp=9), CostController(7.0, 0.25, ramp=9)
     first.observe(0.4)
     second.restore(first.state())
     for controller in (first, second):

@@ -24,7 +24,7 @@ ORDINARY = frozenset({
     "eval_batch_size", "patience", "checkpoint_from", "train_limit", "val_limit", "seed", "num_threads", "backend",
     "accelerator", "devices",
     # How gates are led to a cost, still one cost a model.
-    "target_inputs", "rollbacks", "gate_margin", "gate_margin_width", "gate_margin_from",
+    "target_inputs", "target_ramp", "rollbacks", "gate_margin", "gate_margin_width", "gate_margin_from",
 })  # fmt: skip
 #: What has no effect unless another setting is on.
 DEPENDENT = {
@@ -33,6 +33,7 @@ DEPENDENT = {
     "random_threshold": "random_budget",
     "sandwich": "random_budget",
     "distill": "sandwich",
+    "target_ramp": "target_inputs",
 }
 #: Names and places, and what has no effect on the outcome.
 NOT_SETTINGS = frozenset({

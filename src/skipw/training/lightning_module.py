@@ -10,14 +10,14 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from skipw.errors import ParamsError, SkipWError
+from skipw.errors import SkipWError
 from skipw.models.baselines import random_updates
 from skipw.models.metrics import measure
 from skipw.models.skip_rnn import SkipW
 from skipw.models.task import SequenceModel, TaskOutput
 from skipw.operating_point import OperatingPoint
 from skipw.training.budgets import Pass, passes_for_step
-from skipw.training.cost_control import CostController
+from skipw.training.cost_control import controller_for
 from skipw.training.data_module import Batch
 from skipw.training.gate_margin import gate_margin_at, indecision
 from skipw.training.schedules import cost_multiplier, learning_rate_factor, seed_for_step
@@ -63,13 +63,7 @@ class TrainingModule(pl.LightningModule):
         self.latest: dict[str, float] = {}
         self._generator = torch.Generator()
         self._price = 1.0
-        self._controller: CostController | None = None
-        if settings.target_inputs is not None:
-            if not settings.cost_per_input > 0:
-                raise ParamsError(
-                    f"{settings.experiment}: target_inputs steers λ from cost_per_input on; set that above 0."
-                )
-            self._controller = CostController(settings.cost_per_input, settings.target_inputs)
+        self._controller = controller_for(settings)
         self._sums = {"loss": 0.0, "inputs": 0.0, "norm": 0.0, "steps": 0}
         self._started = time.perf_counter()
         self._scores: list[Tensor] = []
