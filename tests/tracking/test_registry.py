@@ -116,6 +116,12 @@ def test_a_version_has_files_metrics_and_a_run(mlruns: Path, data: Path) -> None
     assert [share["inputs_processed"][0] for share in shares] == pytest.approx([0.2, 0.8])
     pulled = load_predictor(f"models:/{NAME}@knee")
     assert pulled.predict([[[0.5, 1.0]] * 10], {"budget": 2, "threshold": 0.0})["inputs_processed"][0] == 0.4
+    tags = journal.client.get_registered_model(NAME).tags
+    for alias in ("knee", "cheapest"):
+        own = load_predictor(f"models:/{NAME}@{alias}").operating_point({})
+        assert own is not None
+        assert (str(own.budget), own.threshold) == (tags[f"{alias}.budget"], float(tags[f"{alias}.threshold"]))
+    assert tags["knee.budget"] != tags["cheapest.budget"]
     with pytest.raises(DataUnavailableError, match="models:/skipw-adding/99"):
         load_predictor(f"models:/{NAME}/99")
 

@@ -10,7 +10,7 @@ from skipw.evaluation.figures.axes import on_axis
 from skipw.reproduction.drawing import colour_of, legend_below, panels, value_axis
 from skipw.reproduction.experiments import Experiment
 from skipw.reproduction.flops import dense_flops, sequence_flops
-from skipw.reproduction.points import REFERENCE_THRESHOLD, budget_curve, metric_of, pick
+from skipw.reproduction.points import metric_of, own_points, pick
 from skipw.reproduction.work import Findings, Work
 
 __all__ = ["run"]
@@ -68,12 +68,7 @@ def _shown(work: Work, dataset: str) -> list[Experiment]:
 
 
 def _rows(work: Work, one: Experiment) -> list[dict[str, object]]:
-    points = work.points(one.dataset)
-    own = points[points["experiment"] == one.name]
-    if one.model == "skipw":
-        own = budget_curve(points, one.name)
-    elif one.model == "thrrnn":
-        own = own[(own["threshold"] - REFERENCE_THRESHOLD).abs() < 1e-9]
+    own = own_points(work.points(one.dataset), one)
     length = float(np.mean(load_split(work.data / "prepared" / one.dataset, "test").lengths))
     dense = dense_flops(one.architecture, length)
     return [

@@ -20,6 +20,7 @@ __all__ = [
     "budget_curve",
     "label_of",
     "metric_of",
+    "own_points",
     "pick",
     "pick_names",
     "pick_several",
@@ -89,6 +90,16 @@ def budget_curve(points: pd.DataFrame, experiment: str) -> pd.DataFrame:
         return own
     nearest = min(own["threshold"].unique(), key=lambda threshold: abs(threshold - REFERENCE_THRESHOLD))
     return own[own["threshold"] == nearest].sort_values("budget")
+
+
+def own_points(points: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
+    """The points by which one model is told: SkipW over K and ThrRNN at the threshold of its training, others all."""
+    if experiment.model == "skipw":
+        return budget_curve(points, experiment.name)
+    own = points[points["experiment"] == experiment.name]
+    if experiment.model == "thrrnn":
+        own = own[(own["threshold"] - REFERENCE_THRESHOLD).abs() < 1e-9]
+    return own
 
 
 def best_within(points: pd.DataFrame, cost: float) -> pd.Series | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from skipw.reproduction.experiments import Experiment
-from skipw.reproduction.points import REFERENCE_THRESHOLD, budget_curve
+from skipw.reproduction.points import own_points
 from skipw.reproduction.work import Findings, Work
 from skipw.settings import DATASETS
 
@@ -39,12 +39,7 @@ def _data_row(work: Work, dataset: str) -> dict[str, object]:
 
 
 def _row(work: Work, one: Experiment) -> dict[str, object]:
-    points = work.points(one.dataset)
-    own = points[points["experiment"] == one.name]
-    if one.model == "skipw":
-        own = budget_curve(points, one.name)
-    elif one.model == "thrrnn":
-        own = own[(own["threshold"] - REFERENCE_THRESHOLD).abs() < 1e-9]
+    own = own_points(work.points(one.dataset), one)
     end = own.iloc[-1] if len(own) else pd.Series(dtype=float)
     settings, shape, history = one.settings, one.architecture, work.history(one)
     seconds = None if history is None or "seconds" not in history else float(history["seconds"].max())

@@ -7,15 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from skipw.errors import DataUnavailableError
+from skipw.tracking.alias_points import point_of_alias
 from skipw.tracking.packing import own_import_path
 from skipw.tracking.predictor import Predictor
 from skipw.tracking.store import Store, connect
 
 __all__ = ["explained", "predictor_of"]
 
+ALIAS = re.compile(r"models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)")
+
 
 def predictor_of(uri: str) -> Predictor:
-    """The predictor inside a logged or registered model.
+    """The predictor inside a logged or registered model; named by an alias, its own point is the alias's.
 
     Args:
         uri: models:/skipw-<dataset>@knee, models:/skipw-<dataset>/3, runs:/<id>/<name>, ...
@@ -28,10 +31,14 @@ def predictor_of(uri: str) -> Predictor:
     with explained(store, uri), store.as_default(), own_import_path():
         served = mlflow.pyfunc.load_model(uri, suppress_warnings=True)
         predictor = getattr(served.unwrap_python_model(), "predictor", None)
+        named = ALIAS.fullmatch(uri)
+        tags = store.client.get_registered_model(named["name"]).tags if named else {}
     if not isinstance(predictor, Predictor):
         raise DataUnavailableError(
             f"{uri} was not made by this package; use mlflow.pyfunc.load_model for it."
         )
+    if named:
+        predictor.default |= point_of_alias(named["alias"], tags)
     return predictor
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from skipw.errors import DataFormatError, DataUnavailableError
+from skipw.tracking.alias_points import point_of_alias
 from skipw.tracking.serving.points import read_points
 
 __all__ = ["Source", "find_source"]
@@ -98,7 +99,7 @@ def _fetched(uri: str) -> Source:
                 model = match["name"]
                 if alias := match["alias"]:
                     version = store.client.get_model_version_by_alias(model, alias)
-                    point = _point_of(alias, store.client.get_registered_model(model).tags)
+                    point = point_of_alias(alias, store.client.get_registered_model(model).tags)
                 else:
                     version = store.client.get_model_version(model, match["number"])
                 uri, name = f"models:/{model}/{version.version}", f"{model} version {version.version}"
@@ -111,10 +112,3 @@ def _fetched(uri: str) -> Source:
             "MLFLOW_TRACKING_URI names another journal."
         ) from error
     return _described(uri, folder, name, aliases, point)
-
-
-def _point_of(alias: str, tags: Mapping[str, str]) -> dict[str, Any]:
-    """What the registered model's tags say of an alias; models without a budget have an empty one."""
-    budget, threshold = tags.get(f"{alias}.budget"), tags.get(f"{alias}.threshold")
-    found = {"budget": int(budget) if budget else None, "threshold": float(threshold) if threshold else None}
-    return {name: value for name, value in found.items() if value is not None}
