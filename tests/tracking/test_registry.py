@@ -120,7 +120,10 @@ def test_a_version_has_files_metrics_and_a_run(mlruns: Path, data: Path) -> None
     for alias in ("knee", "cheapest"):
         own = load_predictor(f"models:/{NAME}@{alias}").operating_point({})
         assert own is not None
-        assert (str(own.budget), own.threshold) == (tags[f"{alias}.budget"], float(tags[f"{alias}.threshold"]))
+        assert (str(own.budget), own.threshold) == (
+            tags[f"{alias}.budget"],
+            float(tags[f"{alias}.threshold"]),
+        )
     assert tags["knee.budget"] != tags["cheapest.budget"]
     with pytest.raises(DataUnavailableError, match="models:/skipw-adding/99"):
         load_predictor(f"models:/{NAME}/99")
