@@ -78,12 +78,14 @@ class Evidence:
         """Those with points."""
         return [name for name in DATASETS if len(self.points(name))]
 
-    def curve(self, dataset: str, window: int | None = None) -> pd.DataFrame:
+    def curve(self, dataset: str, window: int | None = None, *, near: float | None = None) -> pd.DataFrame:
         """SkipW over K at the reference threshold: the curve that dominates most on val among the paper's own models.
 
         Args:
             dataset: its name.
             window: only models with this L.
+            near: instead the model whose share of the inputs at K = L is nearest to this one (on val), where a claim
+                is about one model of the paper.
         Returns:
             rows of ``points``, by ascending K; none where there is no such model.
         """
@@ -92,6 +94,10 @@ class Evidence:
             return points
         own = plain_skipw(points)
         own = own if window is None else own[own["window"] == window]
+        if near is not None and len(own):
+            whole = own[(own["budget"] == own["window"]) & ((own["threshold"] - 0.5).abs() < 1e-9)]
+            closest = whole.assign(distance=(whole["inputs_val"] - near).abs()).sort_values("distance")
+            return _at_half(own, str(closest["experiment"].iloc[0])) if len(closest) else own.iloc[:0]
         names = pick_names(own, list(own["experiment"].unique()))
         return _at_half(own, names[0]) if names else own.iloc[:0]
 
