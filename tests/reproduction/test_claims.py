@@ -75,7 +75,9 @@ def test_models_beyond_the_paper_don_t_answer_its_claims(tmp_path: Path) -> None
 
 def test_a_claim_about_one_model_of_the_paper_is_asked_of_the_one_nearest_to_its_cost(tmp_path: Path) -> None:
     falling = [(0.01 * k, 0.2 + 0.028 * k) for k in range(1, 29)]  # 28 %: falls with every K
-    level = [(0.15 * min(k, 4) / 4, 0.93 if k >= 4 else 0.9) for k in range(1, 29)]  # 15 %: dominates, and holds
+    level = [
+        (0.15 * min(k, 4) / 4, 0.93 if k >= 4 else 0.9) for k in range(1, 29)
+    ]  # 15 %: dominates, and holds
     sparse = rows("mnist", "skipw", level, experiment="mnist-skipw-sparse")
     put_points(tmp_path, sparse)
     assert verdict(tmp_path, "K can fall to 11 of 28") == HOLDS
