@@ -47,7 +47,8 @@ class Recurrent(nn.Module, ABC):
     """A stack of cells with one shared gate. Use SkipW, ThrRNN, SkipRNN or DenseRNN.
 
     Args:
-        cell: "gru", "lstm" or a factory ``f(input_size, hidden_size)`` of a module ``cell(x, state) -> state``.
+        cell: "gru", "lstm", "fastgrnn" or a factory ``f(input_size, hidden_size)`` of a module
+            ``cell(x, state) -> state``.
         input_size: D.
         hidden_size: N.
         num_layers: cells on top of each other.
@@ -112,6 +113,10 @@ class Recurrent(nn.Module, ABC):
 
     @property
     def _accumulates(self) -> bool:
+        return False
+
+    @property
+    def _recalls(self) -> bool:
         return False
 
     def forward(
@@ -189,7 +194,8 @@ class Recurrent(nn.Module, ABC):
             layers = tuple(self._initial_layer(layer, batch, x) for layer in range(self.num_layers))
         else:
             layers = self._given_layers(state, x)
-        return SkipState.initial(layers, window=self.window, accumulates=self._accumulates, draws=self._draws)
+        kind = {"accumulates": self._accumulates, "draws": self._draws, "recalls": self._recalls}
+        return SkipState.initial(layers, window=self.window, **kind)
 
     def _initial_layer(self, layer: int, batch: int, x: Tensor) -> LayerState:
         zeros = x.new_zeros(batch, self.hidden_size)
@@ -225,6 +231,7 @@ class Recurrent(nn.Module, ABC):
             "window": self.window,
             "accumulated value": self._accumulates,
             "noise": self._draws,
+            "recent inputs": self._recalls,
         }
         came = {
             "rows": state.batch_size,
@@ -234,6 +241,7 @@ class Recurrent(nn.Module, ABC):
             "window": None if state.importance is None else state.importance.shape[-1],
             "accumulated value": state.accumulated is not None,
             "noise": state.noise is not None,
+            "recent inputs": state.recent is not None,
         }
         if came != expected:
             wrong = [

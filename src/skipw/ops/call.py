@@ -35,6 +35,7 @@ class Gate:
         time_scale: what the time feature is divided by.
         select: a selector of ``equations.select_k``.
         state_gradient: factor on the gradient that the gate sends into the state.
+        bound: "aligned" or "any" (``ops.any_window``).
         selection_gradient, selection_softness: how u_t's gradient comes back through the selection, WINDOW only
             (``ops.selection_gradient``).
     """
@@ -46,6 +47,7 @@ class Gate:
     time_feature: str = "steps"
     time_scale: float = 100.0
     select: str = "topk"
+    bound: str = "aligned"
     state_gradient: float = 1.0
     selection_gradient: str = "identity"
     selection_softness: float = 0.1

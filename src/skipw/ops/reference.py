@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from skipw import equations
 from skipw.operating_point import OperatingPoint
+from skipw.ops.any_window import recent_after, select_k_of_any
 from skipw.ops.call import Call, Gate, GateKind, Result
 from skipw.ops.selection_gradient import ranked
 from skipw.ops.state import LayerState, SkipState, gate_view, like, output_of, parts
@@ -99,14 +100,13 @@ def _open_window(
             draw = torch.where(opening.unsqueeze(-1), drawn, draw)
     selected = state.selected
     if bool(again.any()):
-        choice = equations.select_k(
-            importance,
-            (budget - used).clamp(min=0),
-            select=gate.select,
-            noise=draw,
-            threshold=point.threshold,
-            offset=state.offset,
-        )
+        how: dict[str, Any] = {"select": gate.select, "noise": draw, "threshold": point.threshold}
+        if gate.bound == "any":
+            assert state.recent is not None
+            choice = select_k_of_any(importance, budget, state.recent, offset=state.offset, **how)
+        else:
+            left = (budget - used).clamp(min=0)
+            choice = equations.select_k(importance, left, offset=state.offset, **how)
         selected = torch.where(again.unsqueeze(-1), choice, selected)
     state = dataclasses.replace(
         state,
@@ -232,6 +232,7 @@ def _advance(
         offset=state.offset if window is None else equations.window_offset(step, window),
         used=state.used + mask,
         last_update=torch.where(mask, state.step, state.last_update),
+        recent=None if state.recent is None else recent_after(state.recent, mask.unsqueeze(1), alive.long()),
     )
 
 

@@ -51,6 +51,7 @@ WORDS = {
     "selection_gradient": "{} gradient of the selection",
     "select": "select {}",
     "time_feature": "time feature {}",
+    "bound": "bound over {} L inputs",
 }
 DEFAULTS = {
     field.name: field.default

@@ -1,9 +1,9 @@
 """Floating-point operations of a sequence, counted: matrix products, a multiplication and an addition each.
 
-A layer with G gates (GRU 3, LSTM 4), N units and D inputs takes 2 G N (D + N) for a processed input and nothing for
-a skipped one. SkipW's gate takes 2 L (N + 1) a window (2 L N without a time feature), whether its inputs are then
-processed or not; the gate of ThrRNN and SkipRNN 2 N a processed input. The head runs once a sequence. A dense model
-takes the layers for every input, and the head. Left out everywhere: elementwise work, biases, the sorting of L
+A layer with G gates (GRU 3, LSTM 4, FastGRNN 1), N units and D inputs takes 2 G N (D + N) for a processed input and
+nothing for a skipped one. SkipW's gate takes 2 L (N + 1) a window (2 L N without a time feature), whether its inputs
+are then processed or not; the gate of ThrRNN and SkipRNN 2 N a processed input. The head runs once a sequence. A dense
+model takes the layers for every input, and the head. Left out everywhere: elementwise work, biases, the sorting of L
 numbers, and looking up an embedding.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 __all__ = ["dense_flops", "input_flops", "sequence_flops"]
 
-GATES = {"gru": 3, "lstm": 4}
+GATES = {"gru": 3, "lstm": 4, "fastgrnn": 1}
 
 
 def input_flops(architecture: Mapping[str, Any]) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from skipw.models.architecture import Architecture
 from skipw.runtime.measured import MeasuredPoint
+from skipw.runtime.onnx.graphs import why_not
 from skipw.runtime.weights import DENSE, Weights
 
 __all__ = ["point_text", "readme", "sampling_text", "value_text"]
@@ -40,12 +41,15 @@ def readme(facts: Mapping[str, Any], weights: Weights, points: Sequence[Measured
         _switching(a),
         "From a file or a pipe, an input a line (keep own files outside of this folder, its list is complete):",
         _block(f"skipw stream DIR inputs.{'txt' if a.vocabulary_size else 'csv'} --json"),
-        "## ONNX Runtime",
-        _block(
-            "python onnx/run.py                  # runs example.json; needs onnxruntime and numpy, no skipw"
-        ),
-        _onnx(a),
     ]
+    if why_not(weights) is None:
+        sections += [
+            "## ONNX Runtime",
+            _block(
+                "python onnx/run.py                  # runs example.json; needs onnxruntime and numpy, no skipw"
+            ),
+            _onnx(a),
+        ]
     if in_c:
         sections += [
             "## C",
@@ -85,7 +89,8 @@ def _default(a: Architecture, facts: Mapping[str, Any]) -> str:
         return sampling_text(facts) or "It has no operating points: every input is processed."
     text = f"Default operating point: {point_text(point['budget'], point['threshold'])}."
     if a.model == "skipw":
-        return f"{text} At most `budget` of every {a.window} inputs are processed, whatever comes."
+        which = f"any {a.window} consecutive" if a.bound == "any" else f"every {a.window}"
+        return f"{text} At most `budget` of {which} inputs are processed, whatever comes."
     return text
 
 

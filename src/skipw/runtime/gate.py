@@ -6,13 +6,20 @@ L is the window, K the budget, thr the threshold.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Protocol
 
 import numpy as np
 
 from skipw.models.architecture import Architecture
 from skipw.operating_point import OperatingPoint
-from skipw.runtime.selection import DRAWING, draw_noise, ranking_keys, select_slots
+from skipw.runtime.selection import (
+    DRAWING,
+    draw_noise,
+    ranking_keys,
+    select_slots,
+    select_slots_of_any,
+)
 from skipw.runtime.step import State, Step
 
 __all__ = ["AccumulatingGate", "Gate", "OpenGate", "WindowGate"]
@@ -49,7 +56,7 @@ class Gate(Protocol):
 
 
 class WindowGate:
-    """SkipW: at most K of every L inputs (eqs. 5 to 10).
+    """SkipW: at most K of every L inputs (eqs. 5 to 10), of any L in a row where the model's bound is that.
 
     The importance of a window's inputs is computed as soon as the window before it has ended.
 
@@ -72,6 +79,7 @@ class WindowGate:
         "_offset",
         "_plan",
         "_point",
+        "_recent",
         "_rounding",
         "_state",
         "_step",
@@ -94,6 +102,7 @@ class WindowGate:
         self._state = step.initial
         self._last_update = -1
         self.inputs = self.processed = self._most = 0
+        self._recent = deque([False] * (self._window - 1), maxlen=self._window - 1)
         self._switched_at = -1
         self._open()
 
@@ -106,6 +115,10 @@ class WindowGate:
         return self._plan[self._next :]
 
     def skip(self) -> None:
+        self._recent.append(False)
+        self._advance()
+
+    def _advance(self) -> None:
         self.inputs += 1
         self._offset += 1
         if self._offset == self._window:
@@ -120,10 +133,11 @@ class WindowGate:
         self._next += 1
         if self._used > self._most:
             self._most = self._used
-        self.skip()
+        self._recent.append(True)
+        self._advance()
 
     def switch(self, point: OperatingPoint | None) -> None:
-        """The max(0, K - used) most important of the slots still to come, of those that reach thr."""
+        """Select anew among the slots still to come: the max(0, K - used) most important, of those that reach thr."""
         assert point is not None
         if self._switched_at != self.inputs:  # of several switches before one input, the last alone counts
             self._switched_at, self._base = self.inputs, (self._point, self.plan)
@@ -151,8 +165,11 @@ class WindowGate:
     def _select(self) -> tuple[int, ...]:
         """Eqs. 9 and 10 over the slots that are still to come."""
         threshold = float(self._rounding(self._point.threshold))  # compared in the importance's own precision
-        limit = max(0, self._point.budget_in(self._window) - self._used)
+        budget = self._point.budget_in(self._window)
         keys = ranking_keys(self._importance, self._architecture.select, self._noise, threshold)
+        if self._architecture.bound == "any":
+            return select_slots_of_any(self._values, keys, budget, self._recent, threshold, self._offset)
+        limit = max(0, budget - self._used)
         return select_slots(self._values, keys, limit, threshold, self._offset)
 
     def _time(self) -> float:

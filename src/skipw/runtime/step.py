@@ -17,7 +17,7 @@ __all__ = ["NumpyStep", "State", "Step"]
 
 Array: TypeAlias = npt.NDArray[Any]
 State: TypeAlias = tuple[tuple[Array, ...], ...]
-"""A tuple a layer: (h,) of a GRU, (h, c) of an LSTM, Float[N] each; never written to."""
+"""A tuple a layer: (h,) of a GRU or FastGRNN, (h, c) of an LSTM, Float[N] each; never written to."""
 
 
 class Step(Protocol):
@@ -47,8 +47,10 @@ class NumpyStep:
 
     def __init__(self, weights: Weights) -> None:
         arrays, a = weights.arrays, weights.architecture
-        cell = _GRUCell if a.cell == "gru" else _LSTMCell
-        self._cells = tuple(cell(arrays, f"rnn.cells.{layer}") for layer in range(a.num_layers))
+        cell = CELLS[a.cell]
+        self._cells: tuple[Any, ...] = tuple(
+            cell(arrays, f"rnn.cells.{layer}") for layer in range(a.num_layers)
+        )
         zeros = np.zeros((a.num_layers, 1, a.hidden_size), dtype=weights.dtype)
         starts = [arrays.get("rnn.initial_state", zeros)]
         if a.cell == "lstm":
@@ -177,6 +179,34 @@ class _LSTMCell:
         output = np.tanh(cell)
         output *= gates[o]
         return output, cell
+
+
+class _FastGRNNCell:
+    """``skipw.models.fastgrnn.FastGRNNCell`` on one row; z from tanh as in ``_GRUCell``."""
+
+    def __init__(self, arrays: Any, name: str) -> None:
+        self._weight_ih, self._weight_hh = arrays[f"{name}.weight_ih"], arrays[f"{name}.weight_hh"]
+        self._bias_z, self._bias_h = arrays[f"{name}.bias_z"], arrays[f"{name}.bias_h"]
+        self._zeta, self._nu = (_sigmoid(arrays[f"{name}.{part}"].copy()) for part in ("zeta", "nu"))
+
+    def __call__(self, x: Array, state: tuple[Array, ...]) -> tuple[Array]:
+        (h,) = state
+        shared = self._weight_ih.dot(x)
+        shared += self._weight_hh.dot(h)
+        z = shared + self._bias_z
+        z *= 0.5
+        np.tanh(z, out=z)
+        z *= 0.5
+        z += 0.5
+        shared += self._bias_h
+        after = np.tanh(shared, out=shared)
+        after *= self._zeta * (1 - z) + self._nu
+        z *= h
+        after += z
+        return (after,)
+
+
+CELLS: dict[str, type] = {"gru": _GRUCell, "lstm": _LSTMCell, "fastgrnn": _FastGRNNCell}
 
 
 def _linear(arrays: Any, name: str) -> tuple[Array, Array]:

@@ -78,6 +78,7 @@ _SHARED_FIELDS = (
     "time_feature",
     "time_scale",
     "select",
+    "bound",
     "initial_state",
     "gate_state_gradient",
     "gate_bias",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from skipw import equations
+from skipw.ops.any_window import recent_after, select_k_of_any
 from skipw.ops.call import Call, Gate
 from skipw.ops.state import SkipState
 
@@ -88,15 +90,16 @@ class Windows:
 
     def _select(self, t: int, slot: int, rows: Tensor) -> None:
         point, budget = self.point, self.point.budget_in(self.window)
-        limit = (budget - self.used(t)).clamp(min=0)
-        choice = equations.select_k(
-            self.importance,
-            limit,
-            select=self.gate.select,
-            noise=self.noise,
-            threshold=point.threshold,
-            offset=torch.full_like(limit, slot),
-        )
+        offset = torch.full_like(self.call.state.step, slot)
+        how: dict[str, Any] = {"select": self.gate.select, "noise": self.noise, "threshold": point.threshold}
+        if self.gate.bound == "any":
+            before = self.call.state.recent
+            assert before is not None
+            recent = recent_after(before, self.updates[:t].T, t)
+            choice = select_k_of_any(self.importance, budget, recent, offset=offset, **how)
+        else:
+            limit = (budget - self.used(t)).clamp(min=0)
+            choice = equations.select_k(self.importance, limit, offset=offset, **how)
         self.selected = torch.where(rows.unsqueeze(-1), choice, self.selected)
         self.budget = torch.where(rows, budget, self.budget)
         self.threshold = torch.where(rows, point.threshold, self.threshold)
@@ -134,6 +137,8 @@ def advanced(call: Call, updates: Tensor, windows: Windows | None) -> dict[str, 
         "step": step,
         "last_update": last_update_at(updates, num_steps, state),
     }
+    if state.recent is not None:
+        changes["recent"] = recent_after(state.recent, updates.T, call.lengths)
     if windows is not None:
         changes |= {
             "used": windows.used(num_steps),

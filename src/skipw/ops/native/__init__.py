@@ -30,6 +30,8 @@ def why_not(call: Call) -> str | None:
         return f"the native backend takes float32 and float64, x is {call.x.dtype}."
     if not training.serves(call):
         return "the native backend serves plain GRU and LSTM cells with biases, without hooks or autocast."
+    if call.state.recent is not None:
+        return "the native backend bounds aligned windows (bound='aligned')."
     if not plain_selection(call):
         return "the native backend has selection_gradient='zero_sum' for whole windows at one operating point only."
     return library.why_not()
