@@ -114,6 +114,11 @@ class Recurrent(nn.Module, ABC):
     def _accumulates(self) -> bool:
         return False
 
+    @property
+    def _remembered(self) -> int | None:
+        """D where the gate sees the last input that was processed, so that a state has to hold it."""
+        return None
+
     def forward(
         self,
         x: Tensor,
@@ -189,7 +194,13 @@ class Recurrent(nn.Module, ABC):
             layers = tuple(self._initial_layer(layer, batch, x) for layer in range(self.num_layers))
         else:
             layers = self._given_layers(state, x)
-        return SkipState.initial(layers, window=self.window, accumulates=self._accumulates, draws=self._draws)
+        return SkipState.initial(
+            layers,
+            window=self.window,
+            accumulates=self._accumulates,
+            draws=self._draws,
+            remembered=self._remembered,
+        )
 
     def _initial_layer(self, layer: int, batch: int, x: Tensor) -> LayerState:
         zeros = x.new_zeros(batch, self.hidden_size)
@@ -225,6 +236,7 @@ class Recurrent(nn.Module, ABC):
             "window": self.window,
             "accumulated value": self._accumulates,
             "noise": self._draws,
+            "width of the last input": self._remembered,
         }
         came = {
             "rows": state.batch_size,
@@ -234,6 +246,7 @@ class Recurrent(nn.Module, ABC):
             "window": None if state.importance is None else state.importance.shape[-1],
             "accumulated value": state.accumulated is not None,
             "noise": state.noise is not None,
+            "width of the last input": None if state.last_input is None else state.last_input.shape[-1],
         }
         if came != expected:
             wrong = [

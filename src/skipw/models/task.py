@@ -145,6 +145,7 @@ def _build_rnn(architecture: Architecture) -> nn.Module:
                 time_feature=a.time_feature,
                 time_scale=a.time_scale,
                 select=a.select,
+                gate_inputs=a.gate_inputs,
                 **common,
             )
         case "thrrnn":

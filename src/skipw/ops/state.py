@@ -52,6 +52,7 @@ class SkipState:
         accumulated, increment: Float[B], ũ_t and Δũ_{t-1} of ThrRNN and SkipRNN; else None.
         budget, threshold: Long[B] and Float64[B], K and thr under which ``selected`` was made; -1 where the selection
             has to be made anew. None for models without a window.
+        last_input: Float[B, D], the last input processed, 0 before any; None unless the gate sees it.
     """
 
     layers: tuple[LayerState, ...]
@@ -66,6 +67,7 @@ class SkipState:
     increment: Tensor | None = None
     budget: Tensor | None = None
     threshold: Tensor | None = None
+    last_input: Tensor | None = None
 
     @property
     def batch_size(self) -> int:
@@ -111,9 +113,15 @@ class SkipState:
 
     @classmethod
     def initial(
-        cls, layers: tuple[LayerState, ...], *, window: int | None, accumulates: bool, draws: bool
+        cls,
+        layers: tuple[LayerState, ...],
+        *,
+        window: int | None,
+        accumulates: bool,
+        draws: bool,
+        remembered: int | None = None,
     ) -> SkipState:
-        """The state before t = 0 for these layer states."""
+        """The state before t = 0 for these layer states; ``remembered`` is D where the gate sees the last input."""
         first = output_of(layers[0])
         batch = first.shape[0]
         zeros = torch.zeros(batch, dtype=torch.long, device=first.device)
@@ -132,4 +140,5 @@ class SkipState:
             increment=ones,
             budget=None if grid is None else zeros - 1,
             threshold=None if grid is None else zeros.double() - 1,
+            last_input=None if remembered is None else first.detach().new_zeros(batch, remembered),
         )

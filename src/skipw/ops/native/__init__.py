@@ -2,7 +2,7 @@
 
 GRU and LSTM, one or several layers, every gate, selector and time feature; float32 and float64. Whole sequences run
 in one call of a small library (``csrc/``, built when the package is installed) that shards the batch over
-``torch.get_num_threads()`` threads.
+``torch.get_num_threads()`` threads. Gates that see more than state and time (``gate_inputs``) are left to ``compact``.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ def why_not(call: Call) -> str | None:
         return f"the native backend takes float32 and float64, x is {call.x.dtype}."
     if not training.serves(call):
         return "the native backend serves plain GRU and LSTM cells with biases, without hooks or autocast."
+    if call.gate is not None and call.gate.inputs:
+        return f"the native backend's gates see state and time alone, not {', '.join(call.gate.inputs)} (gate_inputs)."
     if not plain_selection(call):
         return "the native backend has selection_gradient='zero_sum' for whole windows at one operating point only."
     return library.why_not()
