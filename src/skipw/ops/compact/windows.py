@@ -11,7 +11,7 @@ from skipw import equations
 from skipw.ops.call import Call, Gate
 from skipw.ops.state import SkipState
 
-__all__ = ["Windows", "advanced", "last_position", "last_update_at", "spans"]
+__all__ = ["Windows", "advanced", "last_input_at", "last_position", "last_update_at", "spans"]
 
 
 def spans(call: Call) -> list[tuple[int, int]]:
