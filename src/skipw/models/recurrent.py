@@ -213,12 +213,9 @@ class Recurrent(nn.Module, ABC):
     def _given_layers(self, state: Any, x: Tensor) -> tuple[LayerState, ...]:
         given = tuple(state) if isinstance(state, tuple | list) else (state,)
         wanted = (self.num_layers, x.shape[0], self.hidden_size)
-        if len(given) != self._parts or any(
-            not isinstance(part, Tensor) or part.shape != wanted for part in given
-        ):
-            form = (
-                f"Float{list(wanted)}" if self._parts == 1 else f"{self._parts} tensors Float{list(wanted)}"
-            )
+        fits = all(isinstance(part, Tensor) and part.shape == wanted for part in given)
+        if len(given) != self._parts or not fits:
+            form = f"{'' if self._parts == 1 else f'{self._parts} tensors '}Float{list(wanted)}"
             shapes = [list(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in given]
             raise ShapeError(f"state must be a SkipState or {form} (layers first), got {shapes}.")
         check_kind(given, x)
@@ -248,12 +245,10 @@ class Recurrent(nn.Module, ABC):
             "noise": state.noise is not None,
             "width of the last input": None if state.last_input is None else state.last_input.shape[-1],
         }
-        if came != expected:
-            wrong = [
-                f"{name} {expected[name]}, got {came[name]}"
-                for name in expected
-                if came[name] != expected[name]
-            ]
+        wrong = [
+            f"{name} {value}, got {came[name]}" for name, value in expected.items() if came[name] != value
+        ]
+        if wrong:
             raise ShapeError(f"state was left by another kind of call: expected {'; '.join(wrong)}.")
         check_kind(given, x)
 

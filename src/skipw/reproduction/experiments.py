@@ -50,6 +50,7 @@ WORDS = {
     "selection_gradient": "{} gradient of the selection",
     "select": "select {}",
     "time_feature": "time feature {}",
+    "gate_inputs": "gates see {}",
 }
 DEFAULTS = {
     field.name: field.default

@@ -104,7 +104,7 @@ class EdgeBundle:
         Args:
             engine: "auto", "c" or "numpy" (``skipw.StreamModel``), or "onnx" (ONNX Runtime); loaded once.
         Raises:
-            BackendUnavailableError: if "c" cannot serve the model.
+            BackendUnavailableError: if "c" or "onnx" cannot serve the model.
             ParamsError: for another engine.
         """
         if engine not in ENGINES:
@@ -196,15 +196,13 @@ def write_bundle(
     with replaced_folder(folder) as fresh:
         copy_model(model, fresh)
         (fresh / POINTS_FILE).write_text(points, encoding="utf-8", newline="")
-        (fresh / GRAPHS_FOLDER).mkdir()
-        write_graphs(weights, fresh / GRAPHS_FOLDER)
-        shutil.copyfile(LOOP, fresh / GRAPHS_FOLDER / LOOP.name)
+        in_onnx = _wrote_graphs(weights, fresh / GRAPHS_FOLDER)
         example = make_example(fresh, weights, point, examples)
         _write_example(fresh / EXAMPLE_FILE, example)
         in_c = _wrote_c(weights, fresh / C_FOLDER, example["inputs"], point)
         facts = _facts(weights, origin, point)
         write_json(fresh / BUNDLE_FILE, facts)
-        page = readme(facts, weights, read_points(fresh / POINTS_FILE), in_c=in_c)
+        page = readme(facts, weights, read_points(fresh / POINTS_FILE), in_c=in_c, in_onnx=in_onnx)
         (fresh / "README.md").write_text(page, encoding="utf-8")
         write_checksums(fresh)
     return load_bundle(folder)
@@ -238,8 +236,19 @@ def check_target(folder: Path) -> None:
         )
 
 
+def _wrote_graphs(weights: Weights, folder: Path) -> bool:
+    """Whether graphs can be made of this model: not where its gate sees more than state and time."""
+    try:
+        write_graphs(weights, folder)
+    except BackendUnavailableError as error:
+        log.info("the bundle has no %s/: %s", folder.name, error)
+        return False
+    shutil.copyfile(LOOP, folder / LOOP.name)
+    return True
+
+
 def _wrote_c(weights: Weights, folder: Path, frames: Sequence[Any], point: OperatingPoint | None) -> bool:
-    """Whether the C step serves this model: neither Float64 nor selectors that draw."""
+    """Whether the C step serves this model: neither Float64, nor selectors that draw, nor gates that see more."""
     try:
         write_c(weights, folder, frames=frames, point=point)
     except BackendUnavailableError as error:

@@ -69,6 +69,8 @@ def why_not(weights: Weights) -> str | None:
         return f"it computes in float32 and the weights are {weights.dtype}"
     if a.model == "skipw" and a.select not in SELECTORS:
         return f"select={a.select!r} draws random numbers"
+    if a.gate_inputs:
+        return f"its gates see state and time alone, not {', '.join(a.gate_inputs)} (gate_inputs)"
     return None
 
 
@@ -76,7 +78,7 @@ def pack(weights: Weights) -> Packed:
     """The constants of a model.
 
     Raises:
-        BackendUnavailableError: weights in float64, or a selector that draws random numbers.
+        BackendUnavailableError: what ``why_not`` says.
     """
     if reason := why_not(weights):
         raise BackendUnavailableError(f"the C step cannot serve this model: {reason}; use the numpy engine.")
