@@ -72,9 +72,9 @@ def test_a_window_opens_on_what_is_said(backend: str) -> None:
         h = model.initial_state[-1].expand(3, -1) if state is None else state.layers[-1]
         before = torch.arange(4 * WINDOW) < start
         last = [int(row.nonzero()[-1]) if row.any() else -1 for row in y.updates & before]
-        since = torch.tensor([[start - max(t, 0)] for t in last]) / SCALE
+        since = torch.tensor([[start - max(t, 0)] for t in last]).double() / SCALE
         seen = torch.stack([x[b, t] if t >= 0 else torch.zeros(3) for b, t in enumerate(last)])
-        time = torch.full((3, 1), start / SCALE)
+        time = torch.full((3, 1), start / SCALE, dtype=torch.float64)
         features = torch.cat([h, time, since, importance, seen], 1).double()
         importance = torch.sigmoid(features @ model.gate.weight.T + model.gate.bias)
         found = y.importance[:, start : start + WINDOW]
