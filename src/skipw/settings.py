@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skipw.checked import value
+from skipw.gate_inputs import GATE_INPUTS
 
 __all__ = ["DATASETS", "Evaluate", "Params", "SearchSettings", "TrainSettings"]
 
@@ -54,6 +55,8 @@ class TrainSettings:
     gate_state_gradient: float = value(1.0, low=0.0)  # scale of the gradient that gates send into the state
     # At the start of training; a list is repeated over the window's slots, other models take its first.
     gate_bias: float | tuple[float, ...] = value(1.0, low=-20.0, high=20.0)
+    # skipw: what its gates see beside state and time (docs/gates.md).
+    gate_inputs: tuple[str, ...] = value((), choices=GATE_INPUTS)
     # The cost of an input.
     cost_per_input: float = value(0.0, low=0.0)  # λ
     # λ over the run: pairs (share of the run in [0, 1], factor on λ), linear between them.

@@ -106,7 +106,7 @@ def floats_of_state(state: skipw.SkipState) -> dict[str, Tensor]:
     named = {
         f"layer{k}.{p}": part for k, layer in enumerate(state.layers) for p, part in enumerate(parts(layer))
     }
-    for name in ("importance", "accumulated", "increment"):
+    for name in ("importance", "accumulated", "increment", "last_input"):
         if getattr(state, name) is not None:
             named[name] = getattr(state, name)
     return named

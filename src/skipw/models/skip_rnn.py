@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from skipw import equations
 from skipw.equations import SELECTORS
 from skipw.errors import BudgetError, ShapeError
+from skipw.gate_inputs import GATE_INPUTS, columns, problem
 from skipw.models.cells import CellSpec
 from skipw.models.noise import draw_noise
 from skipw.models.recurrent import Recurrent, SkipOutput
@@ -51,6 +53,10 @@ class SkipW(Recurrent):
         selection_softness: ε of "soft", in units of importance.
         bound: "aligned", at most K of each window (the paper's); "any", at most K of any L consecutive inputs
             (``skipw.ops.any_window`` has its equations). May be changed after training: ``rnn.bound = "any"``.
+        gate_inputs: what the gate sees beside state and time feature, none by default (docs/gates.md), out of
+            "since_update" (inputs since the last one processed, divided by ``time_scale``), "importance" (ũ_W of the
+            window before, 0 at the first) and "input" (the last input processed, 0 before any). Their columns of the
+            gate's weight start at 0. Gradients reach the importance before and the input in full.
 
     Raises:
         ShapeError: for a size below 1 or an unknown setting.
@@ -73,6 +79,7 @@ class SkipW(Recurrent):
         selection_gradient: str = "identity",
         selection_softness: float = 0.1,
         bound: str = "aligned",
+        gate_inputs: Sequence[str] = (),
     ) -> None:
         super().__init__(cell, input_size, hidden_size, num_layers, initial_state=initial_state)
         if isinstance(window, bool) or not isinstance(window, int) or window < 1:
@@ -92,7 +99,11 @@ class SkipW(Recurrent):
         self.bound = bound
         self._window, self.time_feature, self.time_scale = window, time_feature, float(time_scale)
         self.select, self.gate_state_gradient = select, _checked_factor(gate_state_gradient)
-        self.gate = _make_gate(hidden_size + (time_feature != "none"), window, gate_bias)
+        if wrong := problem(gate_inputs, time_feature):
+            raise ShapeError(f"gate_inputs must be {wrong}, got {gate_inputs!r}.")
+        self.gate_inputs = tuple(name for name in GATE_INPUTS if name in gate_inputs)
+        more = sum(columns(self.gate_inputs, window, input_size).values())
+        self.gate = _widened(_make_gate(hidden_size + (time_feature != "none"), window, gate_bias), more)
 
     @property
     def window(self) -> int:
@@ -104,6 +115,7 @@ class SkipW(Recurrent):
             f"window={self._window}, time_feature={self.time_feature!r}, time_scale={self.time_scale:g}, "
             f"select={self.select!r}, gate_state_gradient={self.gate_state_gradient:g}"
             + (f", bound={self._bound!r}" if self._recalls else "")
+            + (f", gate_inputs={self.gate_inputs!r}" if self.gate_inputs else "")
         )
 
     def window_importance(self, state: SkipState) -> Tensor:
@@ -116,7 +128,9 @@ class SkipW(Recurrent):
         """
         gate = self._gate()
         time = gate.time(state.step, state.last_update)
-        return equations.window_importance(gate_view(state.layers[-1]), time, gate.weight, gate.bias)
+        assert state.importance is not None
+        extras = gate.extras(state.step, state.last_update, state.importance, state.last_input)
+        return equations.window_importance(gate_view(state.layers[-1]), time, gate.weight, gate.bias, extras)
 
     @property
     def bound(self) -> str:
@@ -137,6 +151,10 @@ class SkipW(Recurrent):
     def _recalls(self) -> bool:
         return self._bound == "any"
 
+    @property
+    def _remembered(self) -> int | None:
+        return self.input_size if "input" in self.gate_inputs else None
+
     def _gate(self) -> Gate:
         if self._recalls and self.selection_gradient != "identity":
             raise ShapeError(
@@ -155,6 +173,7 @@ class SkipW(Recurrent):
             state_gradient=self.gate_state_gradient,
             selection_gradient=self.selection_gradient,
             selection_softness=self.selection_softness,
+            inputs=self.gate_inputs,
         )
 
     def _checked_schedule(self, at: OperatingPoint | Schedule | None) -> Schedule:
@@ -237,6 +256,16 @@ def _make_gate(features: int, outputs: int, bias: float) -> nn.Linear:
     gate = nn.Linear(features, outputs)
     nn.init.xavier_uniform_(gate.weight)
     nn.init.constant_(gate.bias, bias)
+    return gate
+
+
+def _widened(gate: nn.Linear, more: int) -> nn.Linear:
+    """``gate`` with so many columns more, at 0: it starts as it was, and draws no other random numbers."""
+    if more:
+        gate.weight = nn.Parameter(
+            torch.cat([gate.weight.detach(), gate.weight.new_zeros(len(gate.bias), more)], 1)
+        )
+        gate.in_features += more
     return gate
 
 

@@ -162,6 +162,7 @@ def _build_rnn(architecture: Architecture) -> nn.Module:
                 time_scale=a.time_scale,
                 select=a.select,
                 bound=a.bound,
+                gate_inputs=a.gate_inputs,
                 **common,
             )
         case "thrrnn":

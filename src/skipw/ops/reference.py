@@ -66,6 +66,9 @@ def scan(call: Call, candidates_of: Candidates) -> Result:
         if call.gate is not None and call.gate.kind is GateKind.ACCUMULATE:
             state = _accumulate(state, call.gate, update, candidates[-1], alive)
         state = _advance(state, asked, mask, candidates, alive, call.window)
+        if state.last_input is not None:
+            last_input = torch.where(mask.unsqueeze(-1), x, state.last_input)
+            state = dataclasses.replace(state, last_input=last_input)
         outputs.append(output_of(state.layers[-1]))
         updates.append(update)
         values.append(value)
@@ -92,7 +95,8 @@ def _open_window(
     if bool(opening.any()):
         view = equations.scale_gradient(gate_view(state.layers[-1]), gate.state_gradient)
         time = gate.time(state.step, state.last_update)
-        fresh = equations.window_importance(view, time, gate.weight, gate.bias)
+        extras = gate.extras(state.step, state.last_update, importance, state.last_input)
+        fresh = equations.window_importance(view, time, gate.weight, gate.bias, extras)
         importance = torch.where(opening.unsqueeze(-1), fresh, importance)
         if noise is not None and draw is not None:
             rows = torch.arange(noise.shape[1], device=noise.device)

@@ -52,6 +52,7 @@ WORDS = {
     "select": "select {}",
     "time_feature": "time feature {}",
     "bound": "bound over {} L inputs",
+    "gate_inputs": "gates see {}",
 }
 DEFAULTS = {
     field.name: field.default

@@ -33,7 +33,7 @@ from skipw.runtime.bundle_page import readme
 from skipw.runtime.c.source import write_c
 from skipw.runtime.checksums import CHECKSUMS_FILE, unlisted_files, verify_checksums, write_checksums
 from skipw.runtime.measured import POINTS_FILE, MeasuredPoint, read_points
-from skipw.runtime.onnx.graphs import why_not, write_graphs
+from skipw.runtime.onnx.graphs import write_graphs
 from skipw.runtime.onnx.stream import GRAPHS_FOLDER, OnnxStreamModel
 from skipw.runtime.sampled import SampledStream
 from skipw.runtime.stream import ENGINES as STREAM_ENGINES
@@ -201,13 +201,13 @@ def write_bundle(
     with replaced_folder(folder) as fresh:
         copy_model(model, fresh)
         (fresh / POINTS_FILE).write_text(points, encoding="utf-8", newline="")
-        _wrote_onnx(weights, fresh / GRAPHS_FOLDER)
+        in_onnx = _wrote_graphs(weights, fresh / GRAPHS_FOLDER)
         example = make_example(fresh, weights, point, examples)
         _write_example(fresh / EXAMPLE_FILE, example)
         in_c = _wrote_c(weights, fresh / C_FOLDER, example["inputs"], point)
         facts = _facts(weights, origin, point)
         write_json(fresh / BUNDLE_FILE, facts)
-        page = readme(facts, weights, read_points(fresh / POINTS_FILE), in_c=in_c)
+        page = readme(facts, weights, read_points(fresh / POINTS_FILE), in_c=in_c, in_onnx=in_onnx)
         (fresh / "README.md").write_text(page, encoding="utf-8")
         write_checksums(fresh)
     return load_bundle(folder)
@@ -241,18 +241,19 @@ def check_target(folder: Path) -> None:
         )
 
 
-def _wrote_onnx(weights: Weights, folder: Path) -> bool:
-    """Whether ONNX graphs serve this model."""
-    if reason := why_not(weights):
-        log.info("the bundle has no %s/: %s", folder.name, reason)
+def _wrote_graphs(weights: Weights, folder: Path) -> bool:
+    """Whether graphs can be made of this model: a GRU or LSTM in aligned windows whose gate sees state and time."""
+    try:
+        write_graphs(weights, folder)
+    except BackendUnavailableError as error:
+        log.info("the bundle has no %s/: %s", folder.name, error)
         return False
-    write_graphs(weights, folder)
     shutil.copyfile(LOOP, folder / LOOP.name)
     return True
 
 
 def _wrote_c(weights: Weights, folder: Path, frames: Sequence[Any], point: OperatingPoint | None) -> bool:
-    """Whether the C step serves this model."""
+    """Whether the C step serves this model: float32, nothing drawn, GRU or LSTM, aligned windows, a plain gate."""
     try:
         write_c(weights, folder, frames=frames, point=point)
     except BackendUnavailableError as error:

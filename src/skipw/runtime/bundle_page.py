@@ -7,7 +7,6 @@ from typing import Any
 
 from skipw.models.architecture import Architecture
 from skipw.runtime.measured import MeasuredPoint
-from skipw.runtime.onnx.graphs import why_not
 from skipw.runtime.weights import DENSE, Weights
 
 __all__ = ["point_text", "readme", "sampling_text", "value_text"]
@@ -15,14 +14,21 @@ __all__ = ["point_text", "readme", "sampling_text", "value_text"]
 KINDS = {"skipw": "SkipW", "thrrnn": "ThrRNN", "skiprnn": "SkipRNN"}
 
 
-def readme(facts: Mapping[str, Any], weights: Weights, points: Sequence[MeasuredPoint], *, in_c: bool) -> str:
+def readme(
+    facts: Mapping[str, Any],
+    weights: Weights,
+    points: Sequence[MeasuredPoint],
+    *,
+    in_c: bool,
+    in_onnx: bool = True,
+) -> str:
     """The page.
 
     Args:
         facts: bundle.json.
         weights: of the model.
         points: operating_points.csv.
-        in_c: whether there is a folder c/.
+        in_c, in_onnx: whether there is a folder c/, onnx/.
     """
     a = weights.architecture
     sections = [
@@ -42,7 +48,7 @@ def readme(facts: Mapping[str, Any], weights: Weights, points: Sequence[Measured
         "From a file or a pipe, an input a line (keep own files outside of this folder, its list is complete):",
         _block(f"skipw stream DIR inputs.{'txt' if a.vocabulary_size else 'csv'} --json"),
     ]
-    if why_not(weights) is None:
+    if in_onnx:
         sections += [
             "## ONNX Runtime",
             _block(

@@ -7,9 +7,10 @@ L is the window, K the budget, thr the threshold.
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from skipw.models.architecture import Architecture
 from skipw.operating_point import OperatingPoint
@@ -23,6 +24,8 @@ from skipw.runtime.selection import (
 from skipw.runtime.step import State, Step
 
 __all__ = ["AccumulatingGate", "Gate", "OpenGate", "WindowGate"]
+
+Array: TypeAlias = npt.NDArray[Any]
 
 
 class Gate(Protocol):
@@ -48,8 +51,8 @@ class Gate(Protocol):
     def skip(self) -> None:
         """The next input was skipped."""
 
-    def process(self, state: State) -> None:
-        """The next input was processed and left ``state``."""
+    def process(self, state: State, x: Array) -> None:
+        """The next input, ``x`` as the cells read it (Float[D]), was processed and left ``state``."""
 
     def switch(self, point: OperatingPoint | None) -> None:
         """From the next input on, run at ``point``, which the model can follow."""
@@ -72,6 +75,7 @@ class WindowGate:
         "_base",
         "_generator",
         "_importance",
+        "_last_input",
         "_last_update",
         "_most",
         "_next",
@@ -101,6 +105,8 @@ class WindowGate:
         self._rounding = step.initial[0][0].dtype.type
         self._state = step.initial
         self._last_update = -1
+        self._last_input = np.zeros(architecture.input_size, dtype=self._rounding)
+        self._importance = np.zeros(architecture.window, dtype=self._rounding)
         self.inputs = self.processed = self._most = 0
         self._recent = deque([False] * (self._window - 1), maxlen=self._window - 1)
         self._switched_at = -1
@@ -126,8 +132,8 @@ class WindowGate:
         else:
             self.due = self._next < len(self._plan) and self._plan[self._next] == self._offset
 
-    def process(self, state: State) -> None:
-        self._state, self._last_update = state, self.inputs
+    def process(self, state: State, x: Array) -> None:
+        self._state, self._last_update, self._last_input = state, self.inputs, x
         self.processed += 1
         self._used += 1
         self._next += 1
@@ -149,7 +155,7 @@ class WindowGate:
         """A window begins: its importance (eqs. 6 to 8), its noise and its plan."""
         self._offset = self._used = 0
         self._switched_at, self._base = -1, (self._point, ())
-        self._importance = self._step.importance(self._state, self._time())
+        self._importance = self._step.importance(self._state, self._time(), self._extras())
         self._values = self._importance.tolist()
         self._noise = None
         if self._architecture.select in DRAWING:
@@ -180,10 +186,28 @@ class WindowGate:
             case "window":
                 value = self.inputs // self._window
             case "since_update":
-                value = self.inputs - max(self._last_update, 0)
+                value = self._since_update()
             case _:
                 value = self.inputs
+        return self._scaled(value)
+
+    def _since_update(self) -> int:
+        return self.inputs - max(self._last_update, 0)
+
+    def _scaled(self, value: int) -> Any:
         return self._rounding(value) / self._rounding(self._architecture.time_scale)
+
+    def _extras(self) -> Array | None:
+        """What else the gate sees, in the order of its weight's columns; ũ_W is still that of the window before."""
+        seen = self._architecture.gate_inputs
+        if not seen:
+            return None
+        parts = {
+            "since_update": lambda: np.array([self._scaled(self._since_update())]),
+            "importance": lambda: self._importance,
+            "input": lambda: self._last_input,
+        }
+        return np.concatenate([parts[name]() for name in seen])
 
 
 class AccumulatingGate:
@@ -225,7 +249,7 @@ class AccumulatingGate:
         self._accumulated = self._one if accumulated > self._one else accumulated  # NaN stays NaN
         self.due = bool(self._accumulated >= self._threshold)
 
-    def process(self, state: State) -> None:
+    def process(self, state: State, x: Array) -> None:
         self.inputs += 1
         self.processed += 1
         self._accumulated = self._increment = self._step.probability(state)
@@ -257,7 +281,7 @@ class OpenGate:
     def skip(self) -> None:
         self.inputs += 1
 
-    def process(self, state: State) -> None:
+    def process(self, state: State, x: Array) -> None:
         self.inputs += 1
         self.processed += 1
 

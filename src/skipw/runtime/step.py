@@ -28,8 +28,14 @@ class Step(Protocol):
     def advance(self, x: Array, state: State) -> State:
         """S(s_{t-1}, x_t) through all layers (eqs. 4 and 5 where u_t = 1). ``x`` Float[D]."""
 
-    def importance(self, state: State, time: float) -> Array:
-        """ũ_W = σ(W_W [s_{t-1}; t] + b_W), Float[L] (eqs. 6 and 7); ``time`` is the scaled time feature."""
+    def importance(self, state: State, time: float, extras: Array | None = None) -> Array:
+        """ũ_W = σ(W_W [s_{t-1}; t] + b_W), Float[L] (eqs. 6 and 7).
+
+        Args:
+            state: s_{t-1}.
+            time: the scaled time feature.
+            extras: what else the gate sees (``gate_inputs``), Float[E]; None where that is nothing.
+        """
 
     def probability(self, state: State) -> Any:
         """σ(W s_t + b), the increment of ThrRNN and SkipRNN (eq. 2), a numpy scalar."""
@@ -61,7 +67,9 @@ class NumpyStep:
         if a.model not in DENSE:
             weight = arrays["rnn.gate.weight"]
             self._gate_weight = np.ascontiguousarray(weight[:, : a.hidden_size])
-            self._gate_time = weight[:, a.hidden_size] if weight.shape[1] > a.hidden_size else None
+            timed = a.model == "skipw" and a.time_feature != "none"
+            self._gate_time = weight[:, a.hidden_size] if timed else None
+            self._gate_extras = np.ascontiguousarray(weight[:, a.hidden_size + timed :])
             self._gate_bias = arrays["rnn.gate.bias"]
         self._head = _linear(arrays, "head.output") if weights.has_head else None
         self._head_hidden = _linear(arrays, "head.hidden") if weights.has_head and a.head_hidden else None
@@ -76,13 +84,15 @@ class NumpyStep:
                 x = new[0]
         return tuple(after)
 
-    def importance(self, state: State, time: float) -> Array:
+    def importance(self, state: State, time: float, extras: Array | None = None) -> Array:
         """See :class:`Step`."""
         with np.errstate(all="ignore"):
             logits = self._gate_weight.dot(state[-1][-1])
             logits += self._gate_bias
             if self._gate_time is not None:
                 logits += self._gate_time * logits.dtype.type(time)
+            if extras is not None:
+                logits += self._gate_extras.dot(extras)
             return _sigmoid(logits)
 
     def probability(self, state: State) -> Any:

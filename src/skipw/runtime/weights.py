@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skipw.errors import ChecksumError, ShapeError
+from skipw.gate_inputs import columns
 from skipw.models.architecture import Architecture
 from skipw.models.saved import (
     DESCRIPTION_FILE,
@@ -94,7 +95,8 @@ def expected_shapes(architecture: Architecture, *, has_head: bool = True) -> dic
     if a.model not in DENSE:
         slots = a.window or 1
         timed = a.model == "skipw" and a.time_feature != "none"
-        shapes["rnn.gate.weight"], shapes["rnn.gate.bias"] = (slots, hidden + timed), (slots,)
+        more = sum(columns(a.gate_inputs, slots, a.input_size).values())
+        shapes["rnn.gate.weight"], shapes["rnn.gate.bias"] = (slots, hidden + timed + more), (slots,)
     if a.vocabulary_size:
         shapes["embedding.weight"] = (a.vocabulary_size, a.embedding_size)
     if has_head:
@@ -218,6 +220,7 @@ def _architecture(rnn: Any, cell: str) -> Architecture:
             "time_scale": rnn.time_scale,
             "select": rnn.select,
             "bound": rnn.bound,
+            "gate_inputs": rnn.gate_inputs,
         }
     elif isinstance(rnn, ThrRNN):
         model = "skiprnn" if isinstance(rnn, SkipRNN) else "thrrnn"

@@ -82,6 +82,7 @@ _SHARED_FIELDS = (
     "initial_state",
     "gate_state_gradient",
     "gate_bias",
+    "gate_inputs",
     "head_hidden",
     "dropout",
     "input_dropout",

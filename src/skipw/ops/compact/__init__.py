@@ -51,7 +51,8 @@ def _needs_gradient(call: Call) -> bool:
     state, gate = call.state, call.gate
     tensors = [call.x, *(part for layer in state.layers for part in parts(layer))]
     tensors += [parameter for cell in call.cells for parameter in cell.parameters()]
-    tensors += [t for t in (state.importance, state.accumulated, state.increment) if t is not None]
+    carried = (state.importance, state.accumulated, state.increment, state.last_input)
+    tensors += [tensor for tensor in carried if tensor is not None]
     if gate is not None:
         tensors += [gate.weight, gate.bias]
     return any(tensor.requires_grad for tensor in tensors)

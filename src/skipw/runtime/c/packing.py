@@ -73,6 +73,8 @@ def why_not(weights: Weights) -> str | None:
         return "it bounds aligned windows, not any L consecutive inputs"
     if a.model == "skipw" and a.select not in SELECTORS:
         return f"select={a.select!r} draws random numbers"
+    if a.gate_inputs:
+        return f"its gates see state and time alone, not {', '.join(a.gate_inputs)} (gate_inputs)"
     return None
 
 
@@ -80,7 +82,7 @@ def pack(weights: Weights) -> Packed:
     """The constants of a model.
 
     Raises:
-        BackendUnavailableError: weights in float64, or what :func:`why_not` names.
+        BackendUnavailableError: what ``why_not`` says.
     """
     if reason := why_not(weights):
         raise BackendUnavailableError(f"the C step cannot serve this model: {reason}; use the numpy engine.")

@@ -43,6 +43,8 @@ def why_not(weights: Weights) -> str | None:
         return f"they have GRU and LSTM cells, not {weights.architecture.cell}"
     if weights.architecture.bound != "aligned":
         return "they bound aligned windows, not any L consecutive inputs"
+    if seen := ", ".join(weights.architecture.gate_inputs):
+        return f"their gates see state and time alone, not {seen} (gate_inputs)"
     return None
 
 
@@ -70,9 +72,10 @@ def build_graphs(weights: Weights) -> dict[str, bytes]:
 
 
 def write_graphs(weights: Weights, folder: Path) -> None:
-    """Write ``start.onnx``, ``process.onnx`` and, for SkipW, ``gate.onnx``."""
+    """Write ``start.onnx``, ``process.onnx`` and, for SkipW, ``gate.onnx``; errors as ``build_graphs``."""
+    graphs = build_graphs(weights)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in build_graphs(weights).items():
+    for name, content in graphs.items():
         (folder / f"{name}.onnx").write_bytes(content)
 
 
