@@ -29,14 +29,14 @@ def test_one_input_by_hand() -> None:
         for parameter in cell.parameters():
             parameter.normal_()
     x, h = [0.3, -1.2], [0.5, -0.4, 0.9]
-    zeta, nu = sigmoid(float(cell.zeta)), sigmoid(float(cell.nu))
+    zeta, nu = sigmoid(cell.zeta.item()), sigmoid(cell.nu.item())
     expected = []
     for i in range(3):
-        shared = sum(float(cell.weight_ih[i, j]) * x[j] for j in range(2))
-        shared += sum(float(cell.weight_hh[i, j]) * h[j] for j in range(3))
-        z = sigmoid(shared + float(cell.bias_z[i]))
-        expected.append((zeta * (1 - z) + nu) * math.tanh(shared + float(cell.bias_h[i])) + z * h[i])
-    got = cell(torch.tensor([x]).double(), torch.tensor([h]).double())[0]
+        shared = sum(cell.weight_ih[i, j].item() * x[j] for j in range(2))
+        shared += sum(cell.weight_hh[i, j].item() * h[j] for j in range(3))
+        z = sigmoid(shared + cell.bias_z[i].item())
+        expected.append((zeta * (1 - z) + nu) * math.tanh(shared + cell.bias_h[i].item()) + z * h[i])
+    got = cell(torch.tensor([x], dtype=torch.float64), torch.tensor([h], dtype=torch.float64))[0].detach()
     assert got.tolist() == pytest.approx(expected, abs=1e-12)
 
 

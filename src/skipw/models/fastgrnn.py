@@ -47,7 +47,7 @@ class FastGRNNCell(nn.Module):
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
         """h' Float[B, N] after ``x`` Float[B, D], from ``h`` Float[B, N]."""
-        shared = nn.functional.linear(x, self.weight_ih) + nn.functional.linear(h, self.weight_hh)
+        shared = torch.addmm(x @ self.weight_ih.T, h, self.weight_hh.T)
         z = torch.sigmoid(shared + self.bias_z)
         candidate = torch.tanh(shared + self.bias_h)
-        return (torch.sigmoid(self.zeta) * (1 - z) + torch.sigmoid(self.nu)) * candidate + z * h
+        return torch.addcmul(candidate * (torch.sigmoid(self.zeta) * (1 - z) + torch.sigmoid(self.nu)), z, h)

@@ -4,20 +4,21 @@ The paper bounds each aligned window. K inputs at the end of one and K at the st
 consecutive inputs across the border may hold 2 K. Here none may hold more than K.
 
 Let a selection be made before input t, in slot o = t mod L (a window opens, o = 0; or the operating point moved).
-Let d_m be how many of the last m inputs before t were processed, 0 <= m < L, and i a slot still to come, o <= i < L.
-The L inputs that end with slot i hold slots o to i and the last L - 1 - (i - o) inputs before t, so there is room for
+Let A be what the aligned bound selects (eq. 9): of the slots to come, the first K - used in the selector's order. Let
+d_m be how many of the last m inputs before t were processed, 0 <= m < L. The L inputs that end with a slot i to come,
+o <= i < L, hold the slots o to i and the last L - 1 - (i - o) inputs before t, so there is room for
 
     room_i = K - d_{L-1-(i-o)}                                                                                  (a)
 
-processed inputs in the slots o to i; room_i never falls with i. A set S of slots is feasible if
+processed inputs in the slots o to i; room_i never falls with i. A subset S of A is allowed if
 
     |{j in S : j <= i}| <= room_i    for every i in S.                                                          (b)
 
-The slots are taken in the order of the selector (eq. 9; importance for top-K), and each is put into S if S stays
-feasible. So a slot that is refused for what came before it leaves its place to the next in that order, mostly a later
-slot, and an important slot is not lost to less important ones before it: as (b) are bounds on nested sets, S has the
-largest total importance of all feasible sets. Slots of S that reach the threshold are processed (eq. 10). Where (b)
-refuses nothing, that is the selection of the aligned window, whose bound is (b) at its last slot.
+The slots of A are taken in the selector's order (importance, for top-K), and each is put into S if S stays allowed. As
+(b) are bounds on nested sets, no allowed subset of A has a larger total importance: an input is not refused for a less
+important one before it. Slots of S that reach the threshold are processed (eq. 10). A slot of A that is refused is
+skipped, and no slot outside of A takes its place: the window then has fewer than K, and what comes after it more room
+(docs/any-window.md has what the other way gave). Where (b) refuses nothing, S = A.
 
 Whatever K was before: by (b) the L inputs that end with a processed input hold at most the K in force at it. So any L
 consecutive inputs hold at most the K in force at the last one of them that was processed, and never more than the
@@ -62,26 +63,25 @@ def select_k_of_any(
         importance, select=select, noise=noise, threshold=threshold, offset=offset
     )
     processed = torch.nn.functional.pad(recent.flip(-1).long().cumsum(-1), (1, 0))  # d_m, Long[B, L]
-    to_come = slots >= offset.unsqueeze(-1)
     room = budget - processed.gather(-1, (window - 1 - slots + offset.unsqueeze(-1)).clamp(max=window - 1))
-    aligned = to_come & (rank < room[:, -1:])
+    aligned = (rank < room[:, -1:]) & (slots >= offset.unsqueeze(-1))
     crowded = (aligned & (aligned.cumsum(-1) > room)).any(-1)
     rows = crowded.nonzero().squeeze(1)
     if not len(rows):
         return aligned
-    return aligned.index_copy(0, rows, _one_by_one(rank[rows], room[rows], to_come[rows]))
+    return aligned.index_copy(0, rows, _one_by_one(rank[rows], room[rows], aligned[rows]))
 
 
-def _one_by_one(rank: Tensor, room: Tensor, to_come: Tensor) -> Tensor:
-    """S, a slot after the other. ``rank`` and ``room`` Long[b, L], ``to_come`` Bool[b, L]; returns Bool[b, L]."""
+def _one_by_one(rank: Tensor, room: Tensor, aligned: Tensor) -> Tensor:
+    """S, a slot of A after the other. ``rank`` and ``room`` Long[b, L], ``aligned`` Bool[b, L]; returns Bool[b, L]."""
     window = rank.shape[-1]
     slots = torch.arange(window, device=rank.device)
-    chosen = torch.zeros_like(to_come)
-    for slot in rank.argsort(dim=-1).unbind(-1):
-        here = slots == slot.unsqueeze(-1)
+    chosen = torch.zeros_like(aligned)
+    most = int(aligned.sum(-1).max())
+    for slot in rank.argsort(dim=-1)[:, :most].unbind(-1):
         later = slots >= slot.unsqueeze(-1)
         fits = torch.where(later, room, window).amin(-1, keepdim=True) >= 1
-        taken = fits & to_come & here
+        taken = fits & aligned & (slots == slot.unsqueeze(-1))
         chosen = chosen | taken
         room = room - (later & taken.any(-1, keepdim=True)).long()
     return chosen

@@ -20,7 +20,7 @@ from skipw.ops.call import Call, Gate, GateKind, Result
 from skipw.ops.selection_gradient import ranked
 from skipw.ops.state import LayerState, SkipState, gate_view, like, output_of, parts
 
-__all__ = ["run", "scan"]
+__all__ = ["all_candidates", "run", "scan"]
 
 Candidates: TypeAlias = Callable[[Call, Tensor, tuple[LayerState, ...], Tensor, Tensor], Sequence[LayerState]]
 """(call, x_t, layer states, readable, mask) -> c̃ of every layer."""
@@ -34,7 +34,7 @@ def run(call: Call) -> Result:
     Returns:
         Outputs, updates, importance and the state at each row's end.
     """
-    return scan(call, _candidates)
+    return scan(call, all_candidates)
 
 
 def scan(call: Call, candidates_of: Candidates) -> Result:
@@ -174,14 +174,14 @@ def _forced_window(state: SkipState, alive: Tensor, window: int | None) -> SkipS
     )
 
 
-def _candidates(
+def all_candidates(
     call: Call, x: Tensor, layers: tuple[LayerState, ...], readable: Tensor, mask: Tensor
 ) -> list[LayerState]:
     """c̃ of every layer, each reading the candidate below (READINGS: "Candidate of a stack").
 
     A skipped input that is not finite has no candidate: the state stands in for it, so it changes nothing.
     """
-    candidates: list[LayerState] = []
+    found: list[LayerState] = []
     for cell, state in zip(call.cells, layers, strict=True):
         candidate = cell(x, state)
         kept = tuple(
@@ -189,9 +189,9 @@ def _candidates(
             for new, old in zip(parts(candidate), parts(state), strict=True)
         )
         candidate = like(state, kept)
-        candidates.append(candidate)
+        found.append(candidate)
         x = output_of(candidate)
-    return candidates
+    return found
 
 
 def _accumulate(

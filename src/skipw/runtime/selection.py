@@ -104,7 +104,7 @@ def select_slots_of_any(
     processed = list(itertools.accumulate(reversed(recent), initial=0))  # of the last m inputs
     room = [budget - processed[window - 1 - (slot - offset)] for slot in range(offset, window)]
     chosen = []
-    for slot in _ordered(values, keys, offset):
+    for slot in _ordered(values, keys, offset)[: max(0, room[-1])]:
         if min(room[slot - offset :]) >= 1:
             chosen.append(slot)
             room[slot - offset :] = [left - 1 for left in room[slot - offset :]]

@@ -197,7 +197,8 @@ class _FastGRNNCell:
     def __init__(self, arrays: Any, name: str) -> None:
         self._weight_ih, self._weight_hh = arrays[f"{name}.weight_ih"], arrays[f"{name}.weight_hh"]
         self._bias_z, self._bias_h = arrays[f"{name}.bias_z"], arrays[f"{name}.bias_h"]
-        self._zeta, self._nu = (_sigmoid(arrays[f"{name}.{part}"].copy()) for part in ("zeta", "nu"))
+        zeta, nu = (_sigmoid(arrays[f"{name}.{part}"].copy())[0] for part in ("zeta", "nu"))
+        self._zeta, self._both = zeta, zeta + nu
 
     def __call__(self, x: Array, state: tuple[Array, ...]) -> tuple[Array]:
         (h,) = state
@@ -210,7 +211,7 @@ class _FastGRNNCell:
         z += 0.5
         shared += self._bias_h
         after = np.tanh(shared, out=shared)
-        after *= self._zeta * (1 - z) + self._nu
+        after *= self._both - self._zeta * z  # ζ (1 - z) + ν
         z *= h
         after += z
         return (after,)
