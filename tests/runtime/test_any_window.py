@@ -54,12 +54,11 @@ def test_the_stream_is_the_batch_through_switches(lively: Any, walk: Any, agree:
     generator = torch.Generator().manual_seed(5)
     batch = rnn(x, at=Schedule(switches.items()), backend="reference", generator=generator)
     agree(trace, batch)
-    rnn.bound = "aligned"
-    aligned = rnn(
-        x, at=Schedule(switches.items()), backend="reference",
-        generator=torch.Generator().manual_seed(5),
-    )  # fmt: skip
-    assert (aligned.updates != batch.updates).any(), "the bound never bound"
+    if select in ("topk", "sample", "random"):  # the others take the same slots of every window
+        rnn.bound = "aligned"
+        generator = torch.Generator().manual_seed(5)
+        aligned = rnn(x, at=Schedule(switches.items()), backend="reference", generator=generator)
+        assert (aligned.updates != batch.updates).any(), "the bound never bound"
 
 
 def test_a_model_in_memory_changes_its_bound(lively: Any, walk: Any, tmp_path: Path) -> None:
