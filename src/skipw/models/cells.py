@@ -39,7 +39,7 @@ def make_cell(cell: CellSpec, input_size: int, hidden_size: int) -> nn.Module:
         return FastGRNNCell(input_size, hidden_size)
     if isinstance(cell, str) or not callable(cell):
         raise ShapeError(
-            f"cell must be 'gru', 'lstm', 'fastgrnn' or a factory f(input_size, hidden_size), got {cell!r}."
+            f"cell must be 'fastgrnn', 'gru', 'lstm' or a factory f(input_size, hidden_size), got {cell!r}."
         )
     module = cell(input_size, hidden_size)
     if not isinstance(module, nn.Module):
