@@ -107,18 +107,23 @@ def copy_or_update(update: Tensor, candidate: Tensor, state: Tensor) -> Tensor:
     return _CopyOrUpdate.apply(update, candidate, state)
 
 
-def window_importance(state: Tensor, time: Tensor | None, weight: Tensor, bias: Tensor) -> Tensor:
+def window_importance(
+    state: Tensor, time: Tensor | None, weight: Tensor, bias: Tensor, extras: Tensor | None = None
+) -> Tensor:
     """ũ_W = σ(W_W [s_{t-1}; t] + b_W), computed at a window's first input (eqs. 6 and 7).
 
     Args:
         state: s_{t-1} of the top layer, Float[B, N].
         time: the time feature, Float[B], or None where the model has none.
-        weight: Float[L, N + 1] (Float[L, N] without time feature).
+        weight: Float[L, N + 1] (Float[L, N] without time feature), and E more columns where there are extras.
         bias: Float[L].
+        extras: Float[B, E], what else the gate sees (docs/gates.md, not in the paper), or None.
     Returns:
         Float[B, L], in [0, 1].
     """
     features = state if time is None else torch.cat([state, time.to(state.dtype).unsqueeze(-1)], dim=-1)
+    if extras is not None:
+        features = torch.cat([features, extras], dim=-1)
     return torch.sigmoid(torch.nn.functional.linear(features, weight, bias))
 
 

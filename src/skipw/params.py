@@ -143,6 +143,11 @@ def _check_settings(settings: TrainSettings, where: str) -> None:
         )
     if settings.model == "skipw" and settings.window is None:
         raise ParamsError(f"{where}.window: skipw needs a window; set it here or in its recipe.")
+    if settings.bound == "any" and settings.selection_gradient != "identity":
+        raise ParamsError(
+            f"{where}.selection_gradient: {settings.selection_gradient} knows the bound of aligned windows only; "
+            "with bound: any use identity."
+        )
     end = (
         f"models/{settings.dataset}/{settings.init_from}"
         if settings.init_from

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skipw.checked import value
+from skipw.gate_inputs import GATE_INPUTS
 
 __all__ = ["DATASETS", "Evaluate", "Params", "SearchSettings", "TrainSettings"]
 
 DATASETS = ("adding", "mnist", "imdb", "har")
 MODELS = ("skipw", "thrrnn", "skiprnn", "dense", "random", "periodic")
 BACKENDS = ("auto", "reference", "compact", "native", "triton")
+CELLS = ("gru", "lstm", "fastgrnn")
 SEARCHED = ("skipw", "thrrnn", "skiprnn")
 SPACES = ("wide", "paper")
 SAMPLERS = ("auto", "tpe", "nsga2", "random")
@@ -36,7 +38,7 @@ class TrainSettings:
     init_from: str | None = None  # the experiment whose weights this one starts from (next smaller λ)
     start: str = ""  # the folder of init_from's model, else of the prepared data: what DVC waits for
     # The model.
-    cell: str = value("gru", choices=("gru", "lstm"))
+    cell: str = value("gru", choices=CELLS)
     hidden_size: int = value(64, low=1)
     num_layers: int = value(1, low=1)
     head_hidden: int = value(0, low=0)  # width of a ReLU layer before the last linear one; 0 = none
@@ -46,10 +48,15 @@ class TrainSettings:
     time_feature: str = value("steps", choices=("steps", "window", "since_update", "none"))
     time_scale: float = value(100.0, low=1e-6)  # what the time feature is divided by
     select: str = value("topk", choices=("topk", "sample", "random", "first", "last", "first_above"))
+    bound: str = value(
+        "aligned", choices=("aligned", "any")
+    )  # which L inputs hold at most K (docs/any-window.md)
     initial_state: str = value("trainable", choices=("trainable", "zeros"))
     gate_state_gradient: float = value(1.0, low=0.0)  # scale of the gradient that gates send into the state
     # At the start of training; a list is repeated over the window's slots, other models take its first.
     gate_bias: float | tuple[float, ...] = value(1.0, low=-20.0, high=20.0)
+    # skipw: what its gates see beside state and time (docs/gates.md).
+    gate_inputs: tuple[str, ...] = value((), choices=GATE_INPUTS)
     # The cost of an input.
     cost_per_input: float = value(0.0, low=0.0)  # λ
     # λ over the run: pairs (share of the run in [0, 1], factor on λ), linear between them.
@@ -198,6 +205,7 @@ class SearchSettings:
     epochs: float = value(1.0, low=1e-6)  # passes over the training sequences a trial; 0.5 is half a pass
     space: str = value("wide", choices=SPACES)
     models: tuple[str, ...] = value(SEARCHED, choices=SEARCHED)
+    cells: tuple[str, ...] = value(("gru", "lstm"), choices=CELLS)  # of the space wide
     sampler: str = value("auto", choices=SAMPLERS)  # auto: TPE up to 200 trials, NSGA-II beyond
     warm_start: bool = True  # a trial may start from a finished one of the same shape with a smaller λ
     from_recipe: bool = True  # the first trials take the recipe's values (SkipRNN's only without ThrRNN)

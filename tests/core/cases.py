@@ -18,7 +18,7 @@ from skipw.ops.state import parts
 
 BACKENDS = ("reference", "compact", "native")
 EVERY_CELL = ("reference", "compact")  # the backends that run any cell, with hooks, in any number type
-OWN_CELLS = ("rnn", "pair", "triple")
+OWN_CELLS = ("fastgrnn", "rnn", "pair", "triple")
 SELECTORS = ("topk", "sample", "random", "first", "last", "first_above")
 TIME_FEATURES = ("steps", "window", "since_update", "none")
 WINDOW = 6
@@ -56,6 +56,7 @@ class TripleCell(nn.Module):
 CELLS: dict[str, Any] = {
     "gru": "gru",
     "lstm": "lstm",
+    "fastgrnn": "fastgrnn",
     "rnn": nn.RNNCell,
     "pair": PairCell,
     "triple": TripleCell,
@@ -105,7 +106,7 @@ def floats_of_state(state: skipw.SkipState) -> dict[str, Tensor]:
     named = {
         f"layer{k}.{p}": part for k, layer in enumerate(state.layers) for p, part in enumerate(parts(layer))
     }
-    for name in ("importance", "accumulated", "increment"):
+    for name in ("importance", "accumulated", "increment", "last_input"):
         if getattr(state, name) is not None:
             named[name] = getattr(state, name)
     return named

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import skipw
+from skipw.gate_inputs import GATE_INPUTS
 from tests.core.cases import BACKENDS, CELLS, SELECTORS, TIME_FEATURES
 
 WEIGHTS = ("normal", "zero", "huge", "nan gate", "nan cell", "saturated", "one nan slot")
@@ -27,6 +28,7 @@ class Setting:
     window: int
     select: str
     time_feature: str
+    gate_inputs: tuple[str, ...]
     weights: str
     inputs: str
     dtype: torch.dtype
@@ -61,6 +63,7 @@ class Setting:
             select=self.select,
             time_feature=self.time_feature,
             time_scale=3.0,
+            gate_inputs=self.gate_inputs,
         ).to(self.dtype)
         nn.init.normal_(made.gate.bias)
         nn.init.normal_(made.gate.weight)
@@ -117,12 +120,15 @@ def setting(draw: st.DrawFn) -> Setting:
     window, num_steps = draw(st.integers(1, 6)), draw(st.integers(1, 19))
     starts = sorted({0, *draw(st.lists(st.integers(1, 20), max_size=4))})
     thresholds = st.sampled_from([0.0, 0.3, 0.5, 1.0])
+    time_feature = draw(st.sampled_from(TIME_FEATURES))
+    seen = [name for name in GATE_INPUTS if name != time_feature]
     return Setting(
         cell=draw(st.sampled_from(["gru", "gru", "lstm", "rnn", "pair"])),
         layers=draw(st.integers(1, 2)),
         window=window,
         select=draw(st.sampled_from(SELECTORS)),
-        time_feature=draw(st.sampled_from(TIME_FEATURES)),
+        time_feature=time_feature,
+        gate_inputs=tuple(draw(st.lists(st.sampled_from(seen), unique=True))),
         weights=draw(st.sampled_from(WEIGHTS)),
         inputs=draw(st.sampled_from(INPUTS)),
         dtype=draw(st.sampled_from([torch.float32, torch.float64])),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 import skipw
+from skipw.gate_inputs import GATE_INPUTS
 from tests.core.cases import (
     BACKENDS,
     SELECTORS,
@@ -25,6 +26,7 @@ NUM_STEPS = 14
 KINDS = [
     ("skipw", "gru", {"select": "topk"}),
     ("skipw", "lstm", {"select": "topk", "time_feature": "since_update"}),
+    ("skipw", "gru", {"gate_inputs": GATE_INPUTS, "time_scale": 5.0}),
     *[("skipw", "gru", {"select": select, "time_feature": "window"}) for select in SELECTORS[1:]],
     ("skipw", "rnn", {"select": "sample"}),
     ("thrrnn", "gru", {}),
@@ -99,7 +101,7 @@ def test_a_prefix_is_decided_without_knowing_the_rest(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize(("name", "cell", "settings"), KINDS[:2] + KINDS[-4:])
+@pytest.mark.parametrize(("name", "cell", "settings"), KINDS[:3] + KINDS[-4:])
 def test_gradients_run_through_the_state(
     name: str, cell: str, settings: dict[str, Any], backend: str
 ) -> None:

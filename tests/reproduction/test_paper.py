@@ -64,6 +64,8 @@ def test_the_gates_cost_is_counted() -> None:
     skipw = shape | {"model": "skipw", "window": 4, "time_feature": "steps"}
     assert sequence_flops(skipw, 10, 0) == head + 3 * 2 * 4 * 8  # three windows, the last cut short
     assert sequence_flops(skipw | {"time_feature": "none"}, 10, 0) == head + 3 * 2 * 4 * 7
+    seen = skipw | {"input_size": 3, "gate_inputs": ["since_update", "importance", "input"]}
+    assert sequence_flops(seen, 10, 0) == head + 3 * 2 * 4 * (8 + 1 + 4 + 3)
     thrrnn = shape | {"model": "thrrnn"}
     assert sequence_flops(thrrnn, 10, 2) == head + 2 * (input_flops(shape) + 2 * 7)
     assert sequence_flops(shape, 10, 10) == dense_flops(shape, 10)

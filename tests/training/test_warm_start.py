@@ -60,10 +60,31 @@ def test_a_model_of_another_kind_gives_cells_and_head_but_no_gate(
     assert all(torch.equal(weight, target.state_dict()[name]) for name, weight in before.items())
 
 
+def test_a_gate_that_sees_more_starts_as_the_donor_s(tmp_path: Path) -> None:
+    source = build("skipw", gate_inputs=("importance",))
+    with torch.no_grad():
+        source.rnn.gate.weight.normal_()
+    target = build("skipw", gate_inputs=("since_update", "importance", "input"))
+    save_model(tmp_path, source, {"experiment": "donor"})
+    warm_start(target, tmp_path)
+    x = torch.randn(3, 20, 3)
+    expected, got = source.eval()(x).rnn, target.eval()(x).rnn
+    assert torch.equal(expected.updates, got.updates) and expected.updates.any()
+    assert torch.allclose(expected.importance, got.importance, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("donor", "theirs", "ours", "changes", "message"),
     [
         ("skipw", {"window": 5}, "skipw", {}, "gate.weight is"),
+        ("skipw", {"gate_inputs": ["input"]}, "skipw", {"gate_inputs": ["importance"]}, "gate.weight is"),
+        (
+            "skipw",
+            {"time_feature": "none"},
+            "skipw",
+            {"gate_inputs": ["since_update"]},
+            "window and time_feature",
+        ),
         ("dense", {"hidden_size": 7}, "skipw", {}, "use the same sizes"),
         ("dense", {"cell": "lstm"}, "skipw", {}, "its cells are lstm"),
         ("dense", {"initial_state": "zeros"}, "dense", {}, "initial_state"),

@@ -6,13 +6,14 @@ from skipw.benchmark.workloads import Workload
 
 __all__ = ["inference_flops", "training_flops"]
 
-GATES = {"gru": 3, "lstm": 4}
+GATES = {"gru": 3, "lstm": 4, "fastgrnn": 1}
 
 
 def inference_flops(workload: Workload, inputs: float) -> float:
     """FLOPs of the matrix products of a forward pass over ``inputs`` processed inputs (rows times steps).
 
-    A layer with G gates (GRU 3, LSTM 4), N units and D inputs computes W_ih x and W_hh h for each processed input:
+    A layer with G gates (GRU 3, LSTM 4, FastGRNN 1), N units and D inputs computes W_ih x and W_hh h for each processed
+    input:
 
         forward = 2 G N (D + N)
 

@@ -37,7 +37,7 @@ def pull(
     console = Console()
     with console.status(f"pulling {model} ..."):
         bundle = pull_model(model, folder)
-        checks = {engine: bundle.check(engine) for engine in ("auto", "onnx")}
+        checks = {engine: bundle.check(engine) for engine in ("auto", *["onnx"] * bundle.has_graphs)}
     notice = bundle.facts["notice"]
     if notice:
         console.print(notice, style="red", markup=False)

@@ -43,9 +43,9 @@ class _Whole:
 
 
 def can_share(model: torch.nn.Module) -> bool:
-    """Whether ``run_points`` serves a model: a SkipW whose selector does not draw."""
+    """Whether ``run_points`` serves a model: a SkipW that bounds aligned windows and whose selector does not draw."""
     rnn: Any = model.rnn
-    return rnn.window is not None and rnn.select not in DRAWING
+    return rnn.window is not None and rnn.select not in DRAWING and rnn.bound == "aligned"
 
 
 @torch.inference_mode()

@@ -11,6 +11,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from skipw.errors import ParamsError
+from skipw.gate_inputs import GATE_INPUTS, problem
 
 if TYPE_CHECKING:
     from skipw.models.task import SequenceModel
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["CELLS", "MODELS", "TASKS", "Architecture"]
 
 MODELS = ("skipw", "thrrnn", "skiprnn", "dense", "random", "periodic")
-CELLS = ("gru", "lstm")
+CELLS = ("gru", "lstm", "fastgrnn")
 TASKS = ("classification", "regression")
 TIME_FEATURES = ("steps", "window", "since_update", "none")
+BOUNDS = ("aligned", "any")
 SELECTORS = ("topk", "sample", "random", "first", "last", "first_above")
 INITIAL_STATES = ("trainable", "zeros")
 
@@ -35,11 +37,12 @@ class Architecture:
         input_size: D, values per input; the embedding's size where there is a vocabulary.
         num_outputs: classes, or 1 for regression.
         task: "classification" or "regression".
-        cell: "gru" or "lstm".
+        cell: "gru", "lstm" or "fastgrnn".
         hidden_size: N, per layer.
         num_layers: layers of cells under one gate.
         window: L for skipw, ``None`` for the others.
-        time_feature, time_scale, select, initial_state, gate_state_gradient: as in ``skipw.SkipW``.
+        time_feature, time_scale, select, initial_state, gate_state_gradient, bound: as in ``skipw.SkipW``.
+        gate_inputs: as in ``skipw.SkipW``, empty for the other models.
         gate_bias: start of the gate's bias; several values are repeated over the window's slots.
         head_hidden: width of a Linear + ReLU before the last Linear, 0 for none.
         dropout: share of the readout dropped while training, in [0, 1).
@@ -70,6 +73,8 @@ class Architecture:
     input_dropout: float = 0.0
     vocabulary_size: int = 0
     embedding_size: int = 0
+    bound: str = "aligned"
+    gate_inputs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -107,6 +112,12 @@ class Architecture:
                 self.window is None, "window", f"null for {self.model} (only skipw has one)", self.window
             )
 
+        inputs = tuple(self.gate_inputs) if isinstance(self.gate_inputs, list) else self.gate_inputs
+        wrong = problem(inputs, self.time_feature)
+        _require(wrong is None, "gate_inputs", str(wrong), self.gate_inputs)
+        kept = inputs if self.model == "skipw" else ()
+        object.__setattr__(self, "gate_inputs", tuple(name for name in GATE_INPUTS if name in kept))
+
     def _check_task(self) -> None:
         if self.task == "regression":
             _require(self.num_outputs == 1, "num_outputs", "1 for regression", self.num_outputs)
@@ -136,6 +147,11 @@ class Architecture:
         values = dataclasses.asdict(self)
         if isinstance(self.gate_bias, tuple):
             values["gate_bias"] = list(self.gate_bias)
+        if self.bound == "aligned":  # what models were before there was another
+            del values["bound"]
+        values["gate_inputs"] = list(self.gate_inputs)
+        if not self.gate_inputs:
+            del values["gate_inputs"]  # so that files stay as they were before there was such a setting
         return values
 
     @classmethod
@@ -169,6 +185,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "task": TASKS,
     "time_feature": TIME_FEATURES,
     "select": SELECTORS,
+    "bound": BOUNDS,
     "initial_state": INITIAL_STATES,
 }
 _WHOLE_NUMBERS = {

@@ -9,15 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from skipw.errors import ShapeError
+from skipw.models.fastgrnn import FastGRNNCell
 
 __all__ = ["CellSpec", "make_cell", "state_parts"]
 
 CellSpec: TypeAlias = str | Callable[[int, int], nn.Module]
-"""``"gru"``, ``"lstm"``, or a factory ``f(input_size, hidden_size)`` of a module ``cell(x, state) -> state``."""
+"""``"gru"``, ``"lstm"``, ``"fastgrnn"``, or a factory ``f(input_size, hidden_size)`` of a module
+``cell(x, state) -> state``."""
 
 
 def make_cell(cell: CellSpec, input_size: int, hidden_size: int) -> nn.Module:
-    """A cell of torch.nn, begun as SkipRNN's code does, or the factory's own.
+    """A cell of torch.nn, begun as SkipRNN's code does, a FastGRNN, or the factory's own.
 
     GRU gates (reset and update) and the LSTM's forget gate have a bias of 1, all other biases are 0; a weight keeps
     torch's own initialisation.
@@ -33,8 +35,12 @@ def make_cell(cell: CellSpec, input_size: int, hidden_size: int) -> nn.Module:
         lstm = nn.LSTMCell(input_size, hidden_size)
         _set_bias(lstm, slice(hidden_size, 2 * hidden_size))
         return lstm
+    if cell == "fastgrnn":
+        return FastGRNNCell(input_size, hidden_size)
     if isinstance(cell, str) or not callable(cell):
-        raise ShapeError(f"cell must be 'gru', 'lstm' or a factory f(input_size, hidden_size), got {cell!r}.")
+        raise ShapeError(
+            f"cell must be 'fastgrnn', 'gru', 'lstm' or a factory f(input_size, hidden_size), got {cell!r}."
+        )
     module = cell(input_size, hidden_size)
     if not isinstance(module, nn.Module):
         raise ShapeError(f"the cell factory must return a torch.nn.Module, got {type(module).__name__}.")

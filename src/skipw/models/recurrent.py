@@ -47,7 +47,8 @@ class Recurrent(nn.Module, ABC):
     """A stack of cells with one shared gate. Use SkipW, ThrRNN, SkipRNN or DenseRNN.
 
     Args:
-        cell: "gru", "lstm" or a factory ``f(input_size, hidden_size)`` of a module ``cell(x, state) -> state``.
+        cell: "gru", "lstm", "fastgrnn" or a factory ``f(input_size, hidden_size)`` of a module
+            ``cell(x, state) -> state``.
         input_size: D.
         hidden_size: N.
         num_layers: cells on top of each other.
@@ -113,6 +114,16 @@ class Recurrent(nn.Module, ABC):
     @property
     def _accumulates(self) -> bool:
         return False
+
+    @property
+    def _recalls(self) -> bool:
+        """Whether a state has to hold which of the last L - 1 inputs were processed."""
+        return False
+
+    @property
+    def _remembered(self) -> int | None:
+        """D where the gate sees the last input that was processed, so that a state has to hold it."""
+        return None
 
     def forward(
         self,
@@ -189,7 +200,14 @@ class Recurrent(nn.Module, ABC):
             layers = tuple(self._initial_layer(layer, batch, x) for layer in range(self.num_layers))
         else:
             layers = self._given_layers(state, x)
-        return SkipState.initial(layers, window=self.window, accumulates=self._accumulates, draws=self._draws)
+        return SkipState.initial(
+            layers,
+            window=self.window,
+            accumulates=self._accumulates,
+            draws=self._draws,
+            recalls=self._recalls,
+            remembered=self._remembered,
+        )
 
     def _initial_layer(self, layer: int, batch: int, x: Tensor) -> LayerState:
         zeros = x.new_zeros(batch, self.hidden_size)
@@ -202,12 +220,9 @@ class Recurrent(nn.Module, ABC):
     def _given_layers(self, state: Any, x: Tensor) -> tuple[LayerState, ...]:
         given = tuple(state) if isinstance(state, tuple | list) else (state,)
         wanted = (self.num_layers, x.shape[0], self.hidden_size)
-        if len(given) != self._parts or any(
-            not isinstance(part, Tensor) or part.shape != wanted for part in given
-        ):
-            form = (
-                f"Float{list(wanted)}" if self._parts == 1 else f"{self._parts} tensors Float{list(wanted)}"
-            )
+        fits = all(isinstance(part, Tensor) and part.shape == wanted for part in given)
+        if len(given) != self._parts or not fits:
+            form = f"{'' if self._parts == 1 else f'{self._parts} tensors '}Float{list(wanted)}"
             shapes = [list(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in given]
             raise ShapeError(f"state must be a SkipState or {form} (layers first), got {shapes}.")
         check_kind(given, x)
@@ -225,6 +240,8 @@ class Recurrent(nn.Module, ABC):
             "window": self.window,
             "accumulated value": self._accumulates,
             "noise": self._draws,
+            "recent inputs": self._recalls,
+            "width of the last input": self._remembered,
         }
         came = {
             "rows": state.batch_size,
@@ -234,13 +251,13 @@ class Recurrent(nn.Module, ABC):
             "window": None if state.importance is None else state.importance.shape[-1],
             "accumulated value": state.accumulated is not None,
             "noise": state.noise is not None,
+            "recent inputs": state.recent is not None,
+            "width of the last input": None if state.last_input is None else state.last_input.shape[-1],
         }
-        if came != expected:
-            wrong = [
-                f"{name} {expected[name]}, got {came[name]}"
-                for name in expected
-                if came[name] != expected[name]
-            ]
+        wrong = [
+            f"{name} {value}, got {came[name]}" for name, value in expected.items() if came[name] != value
+        ]
+        if wrong:
             raise ShapeError(f"state was left by another kind of call: expected {'; '.join(wrong)}.")
         check_kind(given, x)
 

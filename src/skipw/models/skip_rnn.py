@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,10 +11,12 @@ from torch import Tensor, nn
 from skipw import equations
 from skipw.equations import SELECTORS
 from skipw.errors import BudgetError, ShapeError
+from skipw.gate_inputs import GATE_INPUTS, columns, problem
 from skipw.models.cells import CellSpec
 from skipw.models.noise import draw_noise
 from skipw.models.recurrent import Recurrent, SkipOutput
 from skipw.operating_point import OperatingPoint, Schedule
+from skipw.ops.any_window import BOUNDS
 from skipw.ops.call import Gate, GateKind
 from skipw.ops.selection_gradient import SELECTION_GRADIENTS
 from skipw.ops.state import SkipState, gate_view
@@ -31,7 +34,8 @@ class SkipW(Recurrent):
     chosen at each call (``at=``), also in mid-sequence.
 
     Args:
-        cell: "gru", "lstm" or a factory ``f(input_size, hidden_size)`` of a module ``cell(x, state) -> state``.
+        cell: "gru", "lstm", "fastgrnn" or a factory ``f(input_size, hidden_size)`` of a module
+            ``cell(x, state) -> state``.
         input_size: D.
         hidden_size: N.
         num_layers: cells on top of each other, under one gate that the top layer drives.
@@ -47,6 +51,12 @@ class SkipW(Recurrent):
         selection_gradient: how u_t's gradient comes back through the selection while training at K < L: "identity"
             (the paper's), "zero_sum" or "soft" (``skipw.ops.selection_gradient``).
         selection_softness: ε of "soft", in units of importance.
+        bound: "aligned", at most K of each window (the paper's); "any", at most K of any L consecutive inputs
+            (``skipw.ops.any_window`` has its equations). May be changed after training: ``rnn.bound = "any"``.
+        gate_inputs: what the gate sees beside state and time feature, none by default (docs/gates.md), out of
+            "since_update" (inputs since the last one processed, divided by ``time_scale``), "importance" (ũ_W of the
+            window before, 0 at the first) and "input" (the last input processed, 0 before any). Their columns of the
+            gate's weight start at 0. Gradients reach the importance before and the input in full.
 
     Raises:
         ShapeError: for a size below 1 or an unknown setting.
@@ -68,6 +78,8 @@ class SkipW(Recurrent):
         gate_bias: float = 1.0,
         selection_gradient: str = "identity",
         selection_softness: float = 0.1,
+        bound: str = "aligned",
+        gate_inputs: Sequence[str] = (),
     ) -> None:
         super().__init__(cell, input_size, hidden_size, num_layers, initial_state=initial_state)
         if isinstance(window, bool) or not isinstance(window, int) or window < 1:
@@ -84,9 +96,14 @@ class SkipW(Recurrent):
         if not selection_softness > 0:
             raise ShapeError(f"selection_softness must be positive, got {selection_softness!r}.")
         self.selection_gradient, self.selection_softness = selection_gradient, float(selection_softness)
+        self.bound = bound
         self._window, self.time_feature, self.time_scale = window, time_feature, float(time_scale)
         self.select, self.gate_state_gradient = select, _checked_factor(gate_state_gradient)
-        self.gate = _make_gate(hidden_size + (time_feature != "none"), window, gate_bias)
+        if wrong := problem(gate_inputs, time_feature):
+            raise ShapeError(f"gate_inputs must be {wrong}, got {gate_inputs!r}.")
+        self.gate_inputs = tuple(name for name in GATE_INPUTS if name in gate_inputs)
+        more = sum(columns(self.gate_inputs, window, input_size).values())
+        self.gate = _widened(_make_gate(hidden_size + (time_feature != "none"), window, gate_bias), more)
 
     @property
     def window(self) -> int:
@@ -97,6 +114,8 @@ class SkipW(Recurrent):
         return (
             f"window={self._window}, time_feature={self.time_feature!r}, time_scale={self.time_scale:g}, "
             f"select={self.select!r}, gate_state_gradient={self.gate_state_gradient:g}"
+            + (f", bound={self._bound!r}" if self._recalls else "")
+            + (f", gate_inputs={self.gate_inputs!r}" if self.gate_inputs else "")
         )
 
     def window_importance(self, state: SkipState) -> Tensor:
@@ -109,13 +128,39 @@ class SkipW(Recurrent):
         """
         gate = self._gate()
         time = gate.time(state.step, state.last_update)
-        return equations.window_importance(gate_view(state.layers[-1]), time, gate.weight, gate.bias)
+        assert state.importance is not None
+        extras = gate.extras(state.step, state.last_update, state.importance, state.last_input)
+        return equations.window_importance(gate_view(state.layers[-1]), time, gate.weight, gate.bias, extras)
+
+    @property
+    def bound(self) -> str:
+        """ "aligned" or "any": which L inputs hold at most K processed ones."""
+        return self._bound
+
+    @bound.setter
+    def bound(self, value: str) -> None:
+        if value not in BOUNDS:
+            raise ShapeError(f"bound must be one of {', '.join(BOUNDS)}, got {value!r}.")
+        self._bound = value
 
     @property
     def _draws(self) -> bool:
         return self.select in ("sample", "random")
 
+    @property
+    def _recalls(self) -> bool:
+        return self._bound == "any"
+
+    @property
+    def _remembered(self) -> int | None:
+        return self.input_size if "input" in self.gate_inputs else None
+
     def _gate(self) -> Gate:
+        if self._recalls and self.selection_gradient != "identity":
+            raise ShapeError(
+                f"selection_gradient={self.selection_gradient!r} knows the bound of aligned windows only; with "
+                "bound='any' use selection_gradient='identity'."
+            )
         return Gate(
             kind=GateKind.WINDOW,
             weight=self.gate.weight,
@@ -124,9 +169,11 @@ class SkipW(Recurrent):
             time_feature=self.time_feature,
             time_scale=self.time_scale,
             select=self.select,
+            bound=self._bound,
             state_gradient=self.gate_state_gradient,
             selection_gradient=self.selection_gradient,
             selection_softness=self.selection_softness,
+            inputs=self.gate_inputs,
         )
 
     def _checked_schedule(self, at: OperatingPoint | Schedule | None) -> Schedule:
@@ -209,6 +256,16 @@ def _make_gate(features: int, outputs: int, bias: float) -> nn.Linear:
     gate = nn.Linear(features, outputs)
     nn.init.xavier_uniform_(gate.weight)
     nn.init.constant_(gate.bias, bias)
+    return gate
+
+
+def _widened(gate: nn.Linear, more: int) -> nn.Linear:
+    """``gate`` with so many columns more, at 0: it starts as it was, and draws no other random numbers."""
+    if more:
+        gate.weight = nn.Parameter(
+            torch.cat([gate.weight.detach(), gate.weight.new_zeros(len(gate.bias), more)], 1)
+        )
+        gate.in_features += more
     return gate
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -93,6 +94,21 @@ class SequenceModel(nn.Module):
         )
         return TaskOutput(self.head(output.output), output)
 
+    def set_bound(self, bound: str) -> None:
+        """From now on bound aligned windows or any L consecutive inputs, as ``skipw.SkipW(bound=...)``.
+
+        The architecture says it too, so it is saved with the model.
+
+        Raises:
+            ParamsError: for another value.
+            ShapeError: if the model has no windows.
+        """
+        rnn: Any = self.rnn
+        if self.architecture.model != "skipw":
+            raise ShapeError(f"only skipw has a bound, this model is {self.architecture.model}.")
+        self.architecture = dataclasses.replace(self.architecture, bound=bound)
+        rnn.bound = bound
+
     def _features(self, inputs: Tensor) -> Tensor:
         """Float[B, T, D] from numbers or token ids, with the input dropout of training."""
         if self.embedding is not None:
@@ -145,6 +161,8 @@ def _build_rnn(architecture: Architecture) -> nn.Module:
                 time_feature=a.time_feature,
                 time_scale=a.time_scale,
                 select=a.select,
+                bound=a.bound,
+                gate_inputs=a.gate_inputs,
                 **common,
             )
         case "thrrnn":

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from skipw.gate_inputs import columns
 from skipw.operating_point import OperatingPoint, Schedule
 from skipw.ops.state import SkipState
 
@@ -28,15 +29,17 @@ class Gate:
 
     Attributes:
         kind: which equations.
-        weight, bias: Float[L, N + 1] and Float[L] (WINDOW; Float[L, N] without time feature), Float[1, N] and
-            Float[1] (ACCUMULATE).
+        weight, bias: Float[L, N + 1] and Float[L] (WINDOW; Float[L, N] without time feature; more columns with
+            ``inputs``), Float[1, N] and Float[1] (ACCUMULATE).
         window: L, for WINDOW.
         time_feature: "steps", "window", "since_update" or "none".
         time_scale: what the time feature is divided by.
         select: a selector of ``equations.select_k``.
         state_gradient: factor on the gradient that the gate sends into the state.
+        bound: "aligned" or "any" (``ops.any_window``).
         selection_gradient, selection_softness: how u_t's gradient comes back through the selection, WINDOW only
             (``ops.selection_gradient``).
+        inputs: what the gate sees beside state and time (``skipw.gate_inputs``), WINDOW only.
     """
 
     kind: GateKind
@@ -46,9 +49,11 @@ class Gate:
     time_feature: str = "steps"
     time_scale: float = 100.0
     select: str = "topk"
+    bound: str = "aligned"
     state_gradient: float = 1.0
     selection_gradient: str = "identity"
     selection_softness: float = 0.1
+    inputs: tuple[str, ...] = ()
 
     def time(self, step: Tensor, last_update: Tensor) -> Tensor | None:
         """The time feature at windows that open at ``step`` (Long[B]): Float[B], or None."""
@@ -62,6 +67,42 @@ class Gate:
             case _:
                 value = step
         return value.to(self.weight.dtype) / self.time_scale
+
+    def extras(
+        self, step: Tensor, last_update: Tensor, importance: Tensor, last_input: Tensor | None
+    ) -> Tensor | None:
+        """What the gate sees beside state and time at windows that open at ``step``: Float[B, E], or None.
+
+        Gradients flow into ``importance`` and ``last_input`` in full; ``state_gradient`` is not for them. Which input
+        was the last, and how long ago, has no gradient.
+
+        Args:
+            step: Long[B].
+            last_update: Long[B], -1 before any.
+            importance: Float[B, L] of the window before; 0 where there was none or its updates were forced.
+            last_input: Float[B, D], 0 before any; needed for "input" only.
+        """
+        if not self.inputs:
+            return None
+        parts = []
+        if "since_update" in self.inputs:
+            waited = (step - last_update.clamp(min=0)).to(self.weight.dtype) / self.time_scale
+            parts.append(waited.unsqueeze(-1))
+        if "importance" in self.inputs:
+            parts.append(importance)
+        if "input" in self.inputs:
+            assert last_input is not None
+            parts.append(last_input)
+        return torch.cat(parts, dim=-1)
+
+    def columns_of(self, name: str, input_size: int) -> slice | None:
+        """Where in ``weight`` one of ``inputs`` lies; None where the gate does not see it."""
+        widths = columns(self.inputs, self.window or 1, input_size)
+        if name not in widths:
+            return None
+        names = list(widths)
+        end = self.weight.shape[1] - sum(widths[after] for after in names[names.index(name) + 1 :])
+        return slice(end - widths[name], end)
 
 
 @dataclass(frozen=True)

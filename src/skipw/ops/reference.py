@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from skipw import equations
 from skipw.operating_point import OperatingPoint
+from skipw.ops.any_window import recent_after, select_k_of_any
 from skipw.ops.call import Call, Gate, GateKind, Result
 from skipw.ops.selection_gradient import ranked
 from skipw.ops.state import LayerState, SkipState, gate_view, like, output_of, parts
 
-__all__ = ["run", "scan"]
+__all__ = ["all_candidates", "run", "scan"]
 
 Candidates: TypeAlias = Callable[[Call, Tensor, tuple[LayerState, ...], Tensor, Tensor], Sequence[LayerState]]
 """(call, x_t, layer states, readable, mask) -> c̃ of every layer."""
@@ -33,7 +34,7 @@ def run(call: Call) -> Result:
     Returns:
         Outputs, updates, importance and the state at each row's end.
     """
-    return scan(call, _candidates)
+    return scan(call, all_candidates)
 
 
 def scan(call: Call, candidates_of: Candidates) -> Result:
@@ -65,6 +66,9 @@ def scan(call: Call, candidates_of: Candidates) -> Result:
         if call.gate is not None and call.gate.kind is GateKind.ACCUMULATE:
             state = _accumulate(state, call.gate, update, candidates[-1], alive)
         state = _advance(state, asked, mask, candidates, alive, call.window)
+        if state.last_input is not None:
+            last_input = torch.where(mask.unsqueeze(-1), x, state.last_input)
+            state = dataclasses.replace(state, last_input=last_input)
         outputs.append(output_of(state.layers[-1]))
         updates.append(update)
         values.append(value)
@@ -91,7 +95,8 @@ def _open_window(
     if bool(opening.any()):
         view = equations.scale_gradient(gate_view(state.layers[-1]), gate.state_gradient)
         time = gate.time(state.step, state.last_update)
-        fresh = equations.window_importance(view, time, gate.weight, gate.bias)
+        extras = gate.extras(state.step, state.last_update, importance, state.last_input)
+        fresh = equations.window_importance(view, time, gate.weight, gate.bias, extras)
         importance = torch.where(opening.unsqueeze(-1), fresh, importance)
         if noise is not None and draw is not None:
             rows = torch.arange(noise.shape[1], device=noise.device)
@@ -99,14 +104,13 @@ def _open_window(
             draw = torch.where(opening.unsqueeze(-1), drawn, draw)
     selected = state.selected
     if bool(again.any()):
-        choice = equations.select_k(
-            importance,
-            (budget - used).clamp(min=0),
-            select=gate.select,
-            noise=draw,
-            threshold=point.threshold,
-            offset=state.offset,
-        )
+        how: dict[str, Any] = {"select": gate.select, "noise": draw, "threshold": point.threshold}
+        if gate.bound == "any":
+            assert state.recent is not None
+            choice = select_k_of_any(importance, budget, state.recent, offset=state.offset, **how)
+        else:
+            left = (budget - used).clamp(min=0)
+            choice = equations.select_k(importance, left, offset=state.offset, **how)
         selected = torch.where(again.unsqueeze(-1), choice, selected)
     state = dataclasses.replace(
         state,
@@ -170,14 +174,14 @@ def _forced_window(state: SkipState, alive: Tensor, window: int | None) -> SkipS
     )
 
 
-def _candidates(
+def all_candidates(
     call: Call, x: Tensor, layers: tuple[LayerState, ...], readable: Tensor, mask: Tensor
 ) -> list[LayerState]:
     """c̃ of every layer, each reading the candidate below (READINGS: "Candidate of a stack").
 
     A skipped input that is not finite has no candidate: the state stands in for it, so it changes nothing.
     """
-    candidates: list[LayerState] = []
+    found: list[LayerState] = []
     for cell, state in zip(call.cells, layers, strict=True):
         candidate = cell(x, state)
         kept = tuple(
@@ -185,9 +189,9 @@ def _candidates(
             for new, old in zip(parts(candidate), parts(state), strict=True)
         )
         candidate = like(state, kept)
-        candidates.append(candidate)
+        found.append(candidate)
         x = output_of(candidate)
-    return candidates
+    return found
 
 
 def _accumulate(
@@ -232,6 +236,7 @@ def _advance(
         offset=state.offset if window is None else equations.window_offset(step, window),
         used=state.used + mask,
         last_update=torch.where(mask, state.step, state.last_update),
+        recent=None if state.recent is None else recent_after(state.recent, mask.unsqueeze(1), alive.long()),
     )
 
 

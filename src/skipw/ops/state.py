@@ -52,6 +52,9 @@ class SkipState:
         accumulated, increment: Float[B], ũ_t and Δũ_{t-1} of ThrRNN and SkipRNN; else None.
         budget, threshold: Long[B] and Float64[B], K and thr under which ``selected`` was made; -1 where the selection
             has to be made anew. None for models without a window.
+        recent: Bool[B, L - 1], which of the last L - 1 inputs were processed, the latest last; None unless the bound
+            is over any L inputs (``ops.any_window``).
+        last_input: Float[B, D], the last input processed, 0 before any; None unless the gate sees it.
     """
 
     layers: tuple[LayerState, ...]
@@ -66,6 +69,8 @@ class SkipState:
     increment: Tensor | None = None
     budget: Tensor | None = None
     threshold: Tensor | None = None
+    recent: Tensor | None = None
+    last_input: Tensor | None = None
 
     @property
     def batch_size(self) -> int:
@@ -111,9 +116,16 @@ class SkipState:
 
     @classmethod
     def initial(
-        cls, layers: tuple[LayerState, ...], *, window: int | None, accumulates: bool, draws: bool
+        cls,
+        layers: tuple[LayerState, ...],
+        *,
+        window: int | None,
+        accumulates: bool,
+        draws: bool,
+        recalls: bool = False,
+        remembered: int | None = None,
     ) -> SkipState:
-        """The state before t = 0 for these layer states."""
+        """The state before t = 0 for these layer states; ``remembered`` is D where the gate sees the last input."""
         first = output_of(layers[0])
         batch = first.shape[0]
         zeros = torch.zeros(batch, dtype=torch.long, device=first.device)
@@ -132,4 +144,6 @@ class SkipState:
             increment=ones,
             budget=None if grid is None else zeros - 1,
             threshold=None if grid is None else zeros.double() - 1,
+            recent=grid[:, 1:].bool() if grid is not None and recalls else None,
+            last_input=None if remembered is None else first.detach().new_zeros(batch, remembered),
         )

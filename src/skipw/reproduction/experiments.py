@@ -51,6 +51,8 @@ WORDS = {
     "selection_gradient": "{} gradient of the selection",
     "select": "select {}",
     "time_feature": "time feature {}",
+    "bound": "bound over {} L inputs",
+    "gate_inputs": "gates see {}",
 }
 DEFAULTS = {
     field.name: field.default

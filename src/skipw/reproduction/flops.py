@@ -1,10 +1,10 @@
 """Floating-point operations of a sequence, counted: matrix products, a multiplication and an addition each.
 
-A layer with G gates (GRU 3, LSTM 4), N units and D inputs takes 2 G N (D + N) for a processed input and nothing for
-a skipped one. SkipW's gate takes 2 L (N + 1) a window (2 L N without a time feature), whether its inputs are then
-processed or not; the gate of ThrRNN and SkipRNN 2 N a processed input. The head runs once a sequence. A dense model
-takes the layers for every input, and the head. Left out everywhere: elementwise work, biases, the sorting of L
-numbers, and looking up an embedding.
+A layer with G gates (GRU 3, LSTM 4, FastGRNN 1), N units and D inputs takes 2 G N (D + N) for a processed input and
+nothing for a skipped one. SkipW's gate takes 2 L (N + 1) a window (2 L N without a time feature; 2 L more for each
+further value that it sees), whether its inputs are then processed or not; the gate of ThrRNN and SkipRNN 2 N a
+processed input. The head runs once a sequence. A dense model takes the layers for every input, and the head. Left out
+everywhere: elementwise work, biases, the sorting of L numbers, and looking up an embedding.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from skipw.gate_inputs import columns
+
 __all__ = ["dense_flops", "input_flops", "sequence_flops"]
 
-GATES = {"gru": 3, "lstm": 4}
+GATES = {"gru": 3, "lstm": 4, "fastgrnn": 1}
 
 
 def input_flops(architecture: Mapping[str, Any]) -> int:
@@ -46,6 +48,8 @@ def sequence_flops(architecture: Mapping[str, Any], length: float, processed: fl
     if model == "skipw":
         window = int(architecture["window"])
         width = n + (architecture.get("time_feature", "steps") != "none")
+        seen = columns(architecture.get("gate_inputs", ()), window, int(architecture["input_size"]))
+        width += sum(seen.values())
         gate = 2 * window * width * -(-length // window)
     elif model in ("thrrnn", "skiprnn"):
         gate = 2 * n * processed

@@ -6,8 +6,8 @@
 | bundle.json | where it comes from, its default operating point |
 | model.safetensors, model.json | weights; architecture, normaliser, vocabulary |
 | operating_points.csv | every measured point, a row a split, with the columns of grid.csv and `alias`, `pareto` |
-| onnx/ | step graphs for ONNX Runtime and a small loop around them |
-| c/ | the step in C99 with the packed weights |
+| onnx/ | step graphs for ONNX Runtime and a small loop around them, where they can serve the model |
+| c/ | the step in C99 with the packed weights, where it can serve the model |
 | example.json | one sequence with the answers that are expected |
 | SHA256SUMS | `sha256sum -c SHA256SUMS` |
 """
@@ -104,7 +104,7 @@ class EdgeBundle:
         Args:
             engine: "auto", "c" or "numpy" (``skipw.StreamModel``), or "onnx" (ONNX Runtime); loaded once.
         Raises:
-            BackendUnavailableError: if "c" cannot serve the model.
+            BackendUnavailableError: if "c" or "onnx" cannot serve the model.
             ParamsError: for another engine.
         """
         if engine not in ENGINES:
@@ -131,6 +131,11 @@ class EdgeBundle:
         if not kind or rate is None:
             return stream
         return SampledStream(stream, kind, float(rate), np.random.default_rng(seed))
+
+    @property
+    def has_graphs(self) -> bool:
+        """Whether there is a folder onnx/: a model that ONNX graphs cannot serve has none."""
+        return (self.folder / GRAPHS_FOLDER).is_dir()
 
     def check(self, engine: str = "auto") -> Deviation:
         """Run example.json through a stream: how far it is from what the reference said."""
@@ -196,15 +201,13 @@ def write_bundle(
     with replaced_folder(folder) as fresh:
         copy_model(model, fresh)
         (fresh / POINTS_FILE).write_text(points, encoding="utf-8", newline="")
-        (fresh / GRAPHS_FOLDER).mkdir()
-        write_graphs(weights, fresh / GRAPHS_FOLDER)
-        shutil.copyfile(LOOP, fresh / GRAPHS_FOLDER / LOOP.name)
+        in_onnx = _wrote_graphs(weights, fresh / GRAPHS_FOLDER)
         example = make_example(fresh, weights, point, examples)
         _write_example(fresh / EXAMPLE_FILE, example)
         in_c = _wrote_c(weights, fresh / C_FOLDER, example["inputs"], point)
         facts = _facts(weights, origin, point)
         write_json(fresh / BUNDLE_FILE, facts)
-        page = readme(facts, weights, read_points(fresh / POINTS_FILE), in_c=in_c)
+        page = readme(facts, weights, read_points(fresh / POINTS_FILE), in_c=in_c, in_onnx=in_onnx)
         (fresh / "README.md").write_text(page, encoding="utf-8")
         write_checksums(fresh)
     return load_bundle(folder)
@@ -238,8 +241,19 @@ def check_target(folder: Path) -> None:
         )
 
 
+def _wrote_graphs(weights: Weights, folder: Path) -> bool:
+    """Whether graphs can be made of this model: a GRU or LSTM in aligned windows whose gate sees state and time."""
+    try:
+        write_graphs(weights, folder)
+    except BackendUnavailableError as error:
+        log.info("the bundle has no %s/: %s", folder.name, error)
+        return False
+    shutil.copyfile(LOOP, folder / LOOP.name)
+    return True
+
+
 def _wrote_c(weights: Weights, folder: Path, frames: Sequence[Any], point: OperatingPoint | None) -> bool:
-    """Whether the C step serves this model: neither Float64 nor selectors that draw."""
+    """Whether the C step serves this model: float32, nothing drawn, GRU or LSTM, aligned windows, a plain gate."""
     try:
         write_c(weights, folder, frames=frames, point=point)
     except BackendUnavailableError as error:

@@ -14,14 +14,21 @@ __all__ = ["point_text", "readme", "sampling_text", "value_text"]
 KINDS = {"skipw": "SkipW", "thrrnn": "ThrRNN", "skiprnn": "SkipRNN"}
 
 
-def readme(facts: Mapping[str, Any], weights: Weights, points: Sequence[MeasuredPoint], *, in_c: bool) -> str:
+def readme(
+    facts: Mapping[str, Any],
+    weights: Weights,
+    points: Sequence[MeasuredPoint],
+    *,
+    in_c: bool,
+    in_onnx: bool = True,
+) -> str:
     """The page.
 
     Args:
         facts: bundle.json.
         weights: of the model.
         points: operating_points.csv.
-        in_c: whether there is a folder c/.
+        in_c, in_onnx: whether there is a folder c/, onnx/.
     """
     a = weights.architecture
     sections = [
@@ -40,12 +47,15 @@ def readme(facts: Mapping[str, Any], weights: Weights, points: Sequence[Measured
         _switching(a),
         "From a file or a pipe, an input a line (keep own files outside of this folder, its list is complete):",
         _block(f"skipw stream DIR inputs.{'txt' if a.vocabulary_size else 'csv'} --json"),
-        "## ONNX Runtime",
-        _block(
-            "python onnx/run.py                  # runs example.json; needs onnxruntime and numpy, no skipw"
-        ),
-        _onnx(a),
     ]
+    if in_onnx:
+        sections += [
+            "## ONNX Runtime",
+            _block(
+                "python onnx/run.py                  # runs example.json; needs onnxruntime and numpy, no skipw"
+            ),
+            _onnx(a),
+        ]
     if in_c:
         sections += [
             "## C",
@@ -85,7 +95,8 @@ def _default(a: Architecture, facts: Mapping[str, Any]) -> str:
         return sampling_text(facts) or "It has no operating points: every input is processed."
     text = f"Default operating point: {point_text(point['budget'], point['threshold'])}."
     if a.model == "skipw":
-        return f"{text} At most `budget` of every {a.window} inputs are processed, whatever comes."
+        which = f"any {a.window} consecutive" if a.bound == "any" else f"every {a.window}"
+        return f"{text} At most `budget` of {which} inputs are processed, whatever comes."
     return text
 
 

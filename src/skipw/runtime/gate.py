@@ -6,16 +6,26 @@ L is the window, K the budget, thr the threshold.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections import deque
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from skipw.models.architecture import Architecture
 from skipw.operating_point import OperatingPoint
-from skipw.runtime.selection import DRAWING, draw_noise, ranking_keys, select_slots
+from skipw.runtime.selection import (
+    DRAWING,
+    draw_noise,
+    ranking_keys,
+    select_slots,
+    select_slots_of_any,
+)
 from skipw.runtime.step import State, Step
 
 __all__ = ["AccumulatingGate", "Gate", "OpenGate", "WindowGate"]
+
+Array: TypeAlias = npt.NDArray[Any]
 
 
 class Gate(Protocol):
@@ -41,15 +51,15 @@ class Gate(Protocol):
     def skip(self) -> None:
         """The next input was skipped."""
 
-    def process(self, state: State) -> None:
-        """The next input was processed and left ``state``."""
+    def process(self, state: State, x: Array) -> None:
+        """The next input, ``x`` as the cells read it (Float[D]), was processed and left ``state``."""
 
     def switch(self, point: OperatingPoint | None) -> None:
         """From the next input on, run at ``point``, which the model can follow."""
 
 
 class WindowGate:
-    """SkipW: at most K of every L inputs (eqs. 5 to 10).
+    """SkipW: at most K of every L inputs (eqs. 5 to 10), of any L in a row where the model's bound is that.
 
     The importance of a window's inputs is computed as soon as the window before it has ended.
 
@@ -65,6 +75,7 @@ class WindowGate:
         "_base",
         "_generator",
         "_importance",
+        "_last_input",
         "_last_update",
         "_most",
         "_next",
@@ -72,6 +83,7 @@ class WindowGate:
         "_offset",
         "_plan",
         "_point",
+        "_recent",
         "_rounding",
         "_state",
         "_step",
@@ -93,7 +105,10 @@ class WindowGate:
         self._rounding = step.initial[0][0].dtype.type
         self._state = step.initial
         self._last_update = -1
+        self._last_input = np.zeros(architecture.input_size, dtype=self._rounding)
+        self._importance = np.zeros(architecture.window, dtype=self._rounding)
         self.inputs = self.processed = self._most = 0
+        self._recent = deque([False] * (self._window - 1), maxlen=self._window - 1)
         self._switched_at = -1
         self._open()
 
@@ -106,6 +121,10 @@ class WindowGate:
         return self._plan[self._next :]
 
     def skip(self) -> None:
+        self._recent.append(False)
+        self._advance()
+
+    def _advance(self) -> None:
         self.inputs += 1
         self._offset += 1
         if self._offset == self._window:
@@ -113,17 +132,18 @@ class WindowGate:
         else:
             self.due = self._next < len(self._plan) and self._plan[self._next] == self._offset
 
-    def process(self, state: State) -> None:
-        self._state, self._last_update = state, self.inputs
+    def process(self, state: State, x: Array) -> None:
+        self._state, self._last_update, self._last_input = state, self.inputs, x
         self.processed += 1
         self._used += 1
         self._next += 1
         if self._used > self._most:
             self._most = self._used
-        self.skip()
+        self._recent.append(True)
+        self._advance()
 
     def switch(self, point: OperatingPoint | None) -> None:
-        """The max(0, K - used) most important of the slots still to come, of those that reach thr."""
+        """Select anew among the slots still to come: the max(0, K - used) most important, of those that reach thr."""
         assert point is not None
         if self._switched_at != self.inputs:  # of several switches before one input, the last alone counts
             self._switched_at, self._base = self.inputs, (self._point, self.plan)
@@ -135,7 +155,7 @@ class WindowGate:
         """A window begins: its importance (eqs. 6 to 8), its noise and its plan."""
         self._offset = self._used = 0
         self._switched_at, self._base = -1, (self._point, ())
-        self._importance = self._step.importance(self._state, self._time())
+        self._importance = self._step.importance(self._state, self._time(), self._extras())
         self._values = self._importance.tolist()
         self._noise = None
         if self._architecture.select in DRAWING:
@@ -151,8 +171,11 @@ class WindowGate:
     def _select(self) -> tuple[int, ...]:
         """Eqs. 9 and 10 over the slots that are still to come."""
         threshold = float(self._rounding(self._point.threshold))  # compared in the importance's own precision
-        limit = max(0, self._point.budget_in(self._window) - self._used)
+        budget = self._point.budget_in(self._window)
         keys = ranking_keys(self._importance, self._architecture.select, self._noise, threshold)
+        if self._architecture.bound == "any":
+            return select_slots_of_any(self._values, keys, budget, self._recent, threshold, self._offset)
+        limit = max(0, budget - self._used)
         return select_slots(self._values, keys, limit, threshold, self._offset)
 
     def _time(self) -> float:
@@ -163,10 +186,28 @@ class WindowGate:
             case "window":
                 value = self.inputs // self._window
             case "since_update":
-                value = self.inputs - max(self._last_update, 0)
+                value = self._since_update()
             case _:
                 value = self.inputs
+        return self._scaled(value)
+
+    def _since_update(self) -> int:
+        return self.inputs - max(self._last_update, 0)
+
+    def _scaled(self, value: int) -> Any:
         return self._rounding(value) / self._rounding(self._architecture.time_scale)
+
+    def _extras(self) -> Array | None:
+        """What else the gate sees, in the order of its weight's columns; ũ_W is still that of the window before."""
+        seen = self._architecture.gate_inputs
+        if not seen:
+            return None
+        parts = {
+            "since_update": lambda: np.array([self._scaled(self._since_update())]),
+            "importance": lambda: self._importance,
+            "input": lambda: self._last_input,
+        }
+        return np.concatenate([parts[name]() for name in seen])
 
 
 class AccumulatingGate:
@@ -208,7 +249,7 @@ class AccumulatingGate:
         self._accumulated = self._one if accumulated > self._one else accumulated  # NaN stays NaN
         self.due = bool(self._accumulated >= self._threshold)
 
-    def process(self, state: State) -> None:
+    def process(self, state: State, x: Array) -> None:
         self.inputs += 1
         self.processed += 1
         self._accumulated = self._increment = self._step.probability(state)
@@ -240,7 +281,7 @@ class OpenGate:
     def skip(self) -> None:
         self.inputs += 1
 
-    def process(self, state: State) -> None:
+    def process(self, state: State, x: Array) -> None:
         self.inputs += 1
         self.processed += 1
 

@@ -50,8 +50,9 @@ class NumpyStream(Stream):
     def process(self, x: Any) -> None:
         if not self._gate.due:
             raise refuse("process", self._gate.inputs, self._architecture.window)
-        self._state = state = self._step.advance(self._encode(x), self._state)
-        self._gate.process(state)
+        encoded = self._encode(x)
+        self._state = state = self._step.advance(encoded, self._state)
+        self._gate.process(state, encoded)
 
     def skip(self) -> None:
         gate = self._gate

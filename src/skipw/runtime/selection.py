@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from skipw.errors import BudgetError
 
-__all__ = ["DRAWING", "draw_noise", "ranking_keys", "select_slots"]
+__all__ = ["DRAWING", "draw_noise", "ranking_keys", "select_slots", "select_slots_of_any"]
 
 DRAWING = ("sample", "random")
 LOWEST = -1e300  # log 0 and the like rank above NaN
@@ -75,16 +76,46 @@ def select_slots(
     Returns:
         Offsets, ascending, at most ``limit``.
     """
-    to_come = range(offset, len(values))
-    if limit < len(to_come):
-        ranked = [math.inf if values[slot] != values[slot] else -max(keys[slot], LOWEST) for slot in to_come]
-        order = sorted(range(len(to_come)), key=ranked.__getitem__)  # stable
-        chosen = sorted(offset + position for position in order[:limit])
+    if limit < len(values) - offset:
+        chosen = sorted(_ordered(values, keys, offset)[:limit])
     else:
-        chosen = list(to_come)
+        chosen = list(range(offset, len(values)))
     return tuple(
         [slot for slot in chosen if values[slot] >= threshold]
     )  # from a generator it would be resized
+
+
+def select_slots_of_any(
+    values: Sequence[float],
+    keys: Sequence[float],
+    budget: int,
+    recent: Sequence[bool],
+    threshold: float,
+    offset: int = 0,
+) -> tuple[int, ...]:
+    """As :func:`select_slots`, with at most K of any L consecutive inputs (``skipw.ops.any_window``).
+
+    Args:
+        values, keys, threshold, offset: as there.
+        budget: K.
+        recent: which of the last L - 1 inputs were processed, the latest last.
+    """
+    window = len(values)
+    processed = list(itertools.accumulate(reversed(recent), initial=0))  # of the last m inputs
+    room = [budget - processed[window - 1 - (slot - offset)] for slot in range(offset, window)]
+    chosen = []
+    for slot in _ordered(values, keys, offset)[: max(0, room[-1])]:
+        if min(room[slot - offset :]) >= 1:
+            chosen.append(slot)
+            room[slot - offset :] = [left - 1 for left in room[slot - offset :]]
+    return tuple([slot for slot in sorted(chosen) if values[slot] >= threshold])
+
+
+def _ordered(values: Sequence[float], keys: Sequence[float], offset: int) -> list[int]:
+    """The slots from ``offset`` on, those to be selected first first; ties by position, NaN last."""
+    to_come = range(offset, len(values))
+    ranked = [math.inf if values[slot] != values[slot] else -max(keys[slot], LOWEST) for slot in to_come]
+    return [offset + position for position in sorted(range(len(to_come)), key=ranked.__getitem__)]  # stable
 
 
 def draw_noise(

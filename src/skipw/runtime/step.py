@@ -17,7 +17,7 @@ __all__ = ["NumpyStep", "State", "Step"]
 
 Array: TypeAlias = npt.NDArray[Any]
 State: TypeAlias = tuple[tuple[Array, ...], ...]
-"""A tuple a layer: (h,) of a GRU, (h, c) of an LSTM, Float[N] each; never written to."""
+"""A tuple a layer: (h,) of a GRU or FastGRNN, (h, c) of an LSTM, Float[N] each; never written to."""
 
 
 class Step(Protocol):
@@ -28,8 +28,14 @@ class Step(Protocol):
     def advance(self, x: Array, state: State) -> State:
         """S(s_{t-1}, x_t) through all layers (eqs. 4 and 5 where u_t = 1). ``x`` Float[D]."""
 
-    def importance(self, state: State, time: float) -> Array:
-        """ũ_W = σ(W_W [s_{t-1}; t] + b_W), Float[L] (eqs. 6 and 7); ``time`` is the scaled time feature."""
+    def importance(self, state: State, time: float, extras: Array | None = None) -> Array:
+        """ũ_W = σ(W_W [s_{t-1}; t] + b_W), Float[L] (eqs. 6 and 7).
+
+        Args:
+            state: s_{t-1}.
+            time: the scaled time feature.
+            extras: what else the gate sees (``gate_inputs``), Float[E]; None where that is nothing.
+        """
 
     def probability(self, state: State) -> Any:
         """σ(W s_t + b), the increment of ThrRNN and SkipRNN (eq. 2), a numpy scalar."""
@@ -47,8 +53,10 @@ class NumpyStep:
 
     def __init__(self, weights: Weights) -> None:
         arrays, a = weights.arrays, weights.architecture
-        cell = _GRUCell if a.cell == "gru" else _LSTMCell
-        self._cells = tuple(cell(arrays, f"rnn.cells.{layer}") for layer in range(a.num_layers))
+        cell = CELLS[a.cell]
+        self._cells: tuple[Any, ...] = tuple(
+            cell(arrays, f"rnn.cells.{layer}") for layer in range(a.num_layers)
+        )
         zeros = np.zeros((a.num_layers, 1, a.hidden_size), dtype=weights.dtype)
         starts = [arrays.get("rnn.initial_state", zeros)]
         if a.cell == "lstm":
@@ -59,7 +67,9 @@ class NumpyStep:
         if a.model not in DENSE:
             weight = arrays["rnn.gate.weight"]
             self._gate_weight = np.ascontiguousarray(weight[:, : a.hidden_size])
-            self._gate_time = weight[:, a.hidden_size] if weight.shape[1] > a.hidden_size else None
+            timed = a.model == "skipw" and a.time_feature != "none"
+            self._gate_time = weight[:, a.hidden_size] if timed else None
+            self._gate_extras = np.ascontiguousarray(weight[:, a.hidden_size + timed :])
             self._gate_bias = arrays["rnn.gate.bias"]
         self._head = _linear(arrays, "head.output") if weights.has_head else None
         self._head_hidden = _linear(arrays, "head.hidden") if weights.has_head and a.head_hidden else None
@@ -74,13 +84,15 @@ class NumpyStep:
                 x = new[0]
         return tuple(after)
 
-    def importance(self, state: State, time: float) -> Array:
+    def importance(self, state: State, time: float, extras: Array | None = None) -> Array:
         """See :class:`Step`."""
         with np.errstate(all="ignore"):
             logits = self._gate_weight.dot(state[-1][-1])
             logits += self._gate_bias
             if self._gate_time is not None:
                 logits += self._gate_time * logits.dtype.type(time)
+            if extras is not None:
+                logits += self._gate_extras.dot(extras)
             return _sigmoid(logits)
 
     def probability(self, state: State) -> Any:
@@ -177,6 +189,35 @@ class _LSTMCell:
         output = np.tanh(cell)
         output *= gates[o]
         return output, cell
+
+
+class _FastGRNNCell:
+    """``skipw.models.fastgrnn.FastGRNNCell`` on one row; z from tanh as in ``_GRUCell``."""
+
+    def __init__(self, arrays: Any, name: str) -> None:
+        self._weight_ih, self._weight_hh = arrays[f"{name}.weight_ih"], arrays[f"{name}.weight_hh"]
+        self._bias_z, self._bias_h = arrays[f"{name}.bias_z"], arrays[f"{name}.bias_h"]
+        zeta, nu = (_sigmoid(arrays[f"{name}.{part}"].copy())[0] for part in ("zeta", "nu"))
+        self._zeta, self._both = zeta, zeta + nu
+
+    def __call__(self, x: Array, state: tuple[Array, ...]) -> tuple[Array]:
+        (h,) = state
+        shared = self._weight_ih.dot(x)
+        shared += self._weight_hh.dot(h)
+        z = shared + self._bias_z
+        z *= 0.5
+        np.tanh(z, out=z)
+        z *= 0.5
+        z += 0.5
+        shared += self._bias_h
+        after = np.tanh(shared, out=shared)
+        after *= self._both - self._zeta * z  # ζ (1 - z) + ν
+        z *= h
+        after += z
+        return (after,)
+
+
+CELLS: dict[str, type] = {"gru": _GRUCell, "lstm": _LSTMCell, "fastgrnn": _FastGRNNCell}
 
 
 def _linear(arrays: Any, name: str) -> tuple[Array, Array]:

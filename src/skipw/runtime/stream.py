@@ -4,12 +4,15 @@ A :class:`StreamModel` is immutable and shared; each :class:`Stream` it creates 
 sequence. Neither needs torch. ``docs/streaming.md`` shows how to use them.
 
 Two engines serve them: "c", the C99 step that also runs on boards (``csrc``), and "numpy", for what the C step does not
-do: weights in float64, selectors that draw random numbers, and machines where it was not built.
+do: weights in float64, selectors that draw random numbers, FastGRNN, the bound over any L inputs, gates that see more
+than state and time, and machines where
+it was not built.
 """
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import logging
 import os
 from collections.abc import Mapping
@@ -86,7 +89,7 @@ class StreamModel:
                 vocabulary are applied to each input. Without it numbers are taken as they are.
             engine: as in :meth:`load`.
         Raises:
-            ShapeError: if ``model`` is something else, or its cells are neither GRU nor LSTM cells.
+            ShapeError: if ``model`` is something else, or its cells are none of GRU, LSTM and FastGRNN.
             BackendUnavailableError: as :meth:`load`.
         """
         if isinstance(model, str | os.PathLike):
@@ -116,6 +119,21 @@ class StreamModel:
         assert self._numpy is not None
         generator = np.random.default_rng(seed)
         return NumpyStream(self.architecture, self._encode, self._numpy, point, generator)
+
+    def with_bound(self, bound: str) -> StreamModel:
+        """The same model with its budget held over other inputs, as in ``skipw.SkipW``.
+
+        Args:
+            bound: "aligned", at most K of each window, or "any", at most K of any L consecutive inputs.
+        Raises:
+            ParamsError: for another value.
+            ShapeError: if the model has no windows.
+        """
+        w = self._weights
+        if w.architecture.model != "skipw":
+            raise ShapeError(f"only skipw has a bound, this model is {w.architecture.model}.")
+        architecture = dataclasses.replace(w.architecture, bound=bound)
+        return StreamModel(Weights(w.arrays, architecture, w.has_head, w.description))
 
     @property
     def engine(self) -> str:

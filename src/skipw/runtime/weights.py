@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skipw.errors import ChecksumError, ShapeError
+from skipw.gate_inputs import columns
 from skipw.models.architecture import Architecture
 from skipw.models.saved import (
     DESCRIPTION_FILE,
@@ -31,6 +32,7 @@ from skipw.models.saved import (
 __all__ = ["DENSE", "Weights", "expected_shapes", "of_module", "read_folder", "write_folder"]
 
 DENSE = ("dense", "random", "periodic")
+BLOCKS = {"gru": 3, "lstm": 4, "fastgrnn": 1}  # of N rows each, in a cell's matrices
 Array = npt.NDArray[Any]
 
 
@@ -76,13 +78,16 @@ class Weights:
 def expected_shapes(architecture: Architecture, *, has_head: bool = True) -> dict[str, tuple[int, ...]]:
     """Name and shape of every array of a model. L window, N hidden units, D inputs."""
     a = architecture
-    hidden, blocks = a.hidden_size, 3 if a.cell == "gru" else 4
+    hidden, blocks = a.hidden_size, BLOCKS[a.cell]
+    biases = {"bias_ih": blocks * hidden, "bias_hh": blocks * hidden}
+    if a.cell == "fastgrnn":
+        biases = {"bias_z": hidden, "bias_h": hidden, "zeta": 1, "nu": 1}
     shapes: dict[str, tuple[int, ...]] = {}
     for layer in range(a.num_layers):
         width = a.input_size if layer == 0 else hidden
         shapes[f"rnn.cells.{layer}.weight_ih"] = (blocks * hidden, width)
         shapes[f"rnn.cells.{layer}.weight_hh"] = (blocks * hidden, hidden)
-        shapes[f"rnn.cells.{layer}.bias_ih"] = shapes[f"rnn.cells.{layer}.bias_hh"] = (blocks * hidden,)
+        shapes |= {f"rnn.cells.{layer}.{name}": (size,) for name, size in biases.items()}
     if a.initial_state == "trainable":
         shapes["rnn.initial_state"] = (a.num_layers, 1, hidden)
         if a.cell == "lstm":
@@ -90,7 +95,8 @@ def expected_shapes(architecture: Architecture, *, has_head: bool = True) -> dic
     if a.model not in DENSE:
         slots = a.window or 1
         timed = a.model == "skipw" and a.time_feature != "none"
-        shapes["rnn.gate.weight"], shapes["rnn.gate.bias"] = (slots, hidden + timed), (slots,)
+        more = sum(columns(a.gate_inputs, slots, a.input_size).values())
+        shapes["rnn.gate.weight"], shapes["rnn.gate.bias"] = (slots, hidden + timed + more), (slots,)
     if a.vocabulary_size:
         shapes["embedding.weight"] = (a.vocabulary_size, a.embedding_size)
     if has_head:
@@ -155,7 +161,7 @@ def of_module(model: Any, description: Mapping[str, Any] | None = None) -> Weigh
     """A copy of the weights of a SkipW, ThrRNN, SkipRNN or DenseRNN, or of a SequenceModel.
 
     Raises:
-        ShapeError: if ``model`` is something else, or its cells are neither GRU nor LSTM cells.
+        ShapeError: if ``model`` is something else, or its cells are none of GRU, LSTM and FastGRNN.
     """
     from skipw.models.recurrent import Recurrent
     from skipw.models.task import SequenceModel
@@ -186,16 +192,17 @@ def _floating(model: Any) -> dict[str, Any]:
 
 
 def _cell_kind(rnn: Any) -> str:
-    """ "gru" or "lstm", found by the cells' own classes, so a factory of torch's cells is served too."""
+    """The cells' name, found by their own classes, so a factory of these is served too."""
     from torch import nn
 
+    from skipw.models.fastgrnn import FastGRNNCell
+
     kinds = {type(cell) for cell in rnn.cells}
-    if kinds == {nn.GRUCell}:
-        return "gru"
-    if kinds == {nn.LSTMCell}:
-        return "lstm"
+    for kind, name in ((nn.GRUCell, "gru"), (nn.LSTMCell, "lstm"), (FastGRNNCell, "fastgrnn")):
+        if kinds == {kind}:
+            return name
     raise ShapeError(
-        f"a stream serves GRU and LSTM cells, this model wraps {type(rnn.cells[0]).__name__}; "
+        f"a stream serves GRU, LSTM and FastGRNN cells, this model wraps {type(rnn.cells[0]).__name__}; "
         "run it in chunks with state= instead."
     )
 
@@ -212,6 +219,8 @@ def _architecture(rnn: Any, cell: str) -> Architecture:
             "time_feature": rnn.time_feature,
             "time_scale": rnn.time_scale,
             "select": rnn.select,
+            "bound": rnn.bound,
+            "gate_inputs": rnn.gate_inputs,
         }
     elif isinstance(rnn, ThrRNN):
         model = "skiprnn" if isinstance(rnn, SkipRNN) else "thrrnn"

@@ -22,7 +22,7 @@ __all__ = ["Plan", "error_of", "make_plan"]
 #: A recipe's keys that a plan sets itself.
 OWN = ("steps", "val_every", "val_limit", "eval_batch_size", "seed", "num_threads", "patience")
 #: What two studies may differ in and still be the same search.
-FREE = ("trials", "workers", "sampler", "test_limit")
+FREE = ("trials", "workers", "sampler", "test_limit", "cells")  # the space says which cells
 
 
 def error_of(value: float, metric: str) -> float:
@@ -139,7 +139,15 @@ def make_plan(dataset: str, params: Params, search: SearchSettings, data: Path) 
         raise ParamsError("a study needs at least one model of skipw, thrrnn and skiprnn, got none.")
     folder = data / "prepared" / dataset
     meta = load_meta(folder)
-    space = space_of(search.space, dataset, search.models, classification=meta["task"] == "classification")
+    if not search.cells:
+        raise ParamsError("a study needs at least one cell of gru, lstm and fastgrnn, got none.")
+    space = space_of(
+        search.space,
+        dataset,
+        search.models,
+        classification=meta["task"] == "classification",
+        cells=search.cells,
+    )
     recipe = params.train.recipes.get(dataset, {})
     fixed = {
         key: value

@@ -29,7 +29,14 @@ Space: TypeAlias = dict[str, BaseDistribution]
 COSTS = {"adding": (1e-6, 3e-4), "mnist": (5e-5, 2e-3), "imdb": (1e-4, 1e-2), "har": (1e-3, 5e-2)}
 
 
-def space_of(name: str, dataset: str, models: Sequence[str], *, classification: bool) -> Space:
+def space_of(
+    name: str,
+    dataset: str,
+    models: Sequence[str],
+    *,
+    classification: bool,
+    cells: Sequence[str] = ("gru", "lstm"),
+) -> Space:
     """A named space.
 
     ``paper`` is the one of the paper's Appendix A (ThrRNN and SkipW; made for HAR, served for any data set);
@@ -40,12 +47,13 @@ def space_of(name: str, dataset: str, models: Sequence[str], *, classification: 
         dataset: adding, mnist, imdb or har.
         models: of skipw, thrrnn and skiprnn, those that are searched.
         classification: L2 and dropout apply; the Adding Task is endless, nothing is learnt by heart there.
+        cells: that ``wide`` searches; ``paper`` has the paper's LSTM and GRU.
     Raises:
         ParamsError: an unknown space, or no model that it knows.
     """
     match name:
         case "wide":
-            return _wide(dataset, models, classification)
+            return _wide(dataset, models, classification, cells)
         case "paper":
             return _paper(models)
     raise ParamsError(f"expected the search space wide or paper, got {name!r}.")
@@ -68,11 +76,11 @@ def _paper(models: Sequence[str]) -> Space:
     }
 
 
-def _wide(dataset: str, models: Sequence[str], classification: bool) -> Space:
+def _wide(dataset: str, models: Sequence[str], classification: bool, cells: Sequence[str]) -> Space:
     low, high = COSTS[dataset]
     space: Space = {
         "model": CategoricalDistribution(list(models)),
-        "cell": CategoricalDistribution(["gru", "lstm"]),
+        "cell": CategoricalDistribution(list(cells)),
         "hidden_size": IntDistribution(32, 128, step=32),
         "num_layers": IntDistribution(1, 2),
         "batch_size": CategoricalDistribution([32, 64, 128]),

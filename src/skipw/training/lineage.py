@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from skipw.errors import ParamsError
+from skipw.gate_inputs import columns
 from skipw.models.saved import load_model
 from skipw.models.task import SequenceModel
 
@@ -22,6 +23,7 @@ def warm_start(model: SequenceModel, folder: Path) -> list[str]:
 
     The same kind of model gives all its weights; ThrRNN and SkipRNN load each other's. A model of another kind gives
     its cells, initial state and head: its own gate, if it has one, is left out, and the new gate keeps its start.
+    A SkipW whose gate sees more (``gate_inputs``) takes the columns that the donor has; the others keep their start, 0.
 
     Args:
         model: changed in place.
@@ -36,13 +38,42 @@ def warm_start(model: SequenceModel, folder: Path) -> list[str]:
     ours, theirs = model.architecture, donor.architecture
     if theirs.cell != ours.cell:
         raise ParamsError(f"init_from {name}: its cells are {theirs.cell}, this model's {ours.cell}.")
-    _copy(name, donor, model, skip=() if _same_gate(theirs.model, ours.model) else ("rnn.gate.",))
+    if not _same_gate(theirs.model, ours.model):
+        _copy(name, donor, model, skip=("rnn.gate.",))
+    elif theirs.gate_inputs != ours.gate_inputs and set(theirs.gate_inputs) <= set(ours.gate_inputs):
+        _copy(name, donor, model, skip=("rnn.gate.",))
+        _copy_gate(name, donor, model)
+    else:
+        _copy(name, donor, model, skip=())
     return [*map(str, description.get("lineage") or []), name]
 
 
 def _same_gate(theirs: str, ours: str) -> bool:
     """Whether one kind's gate is the other's; models without one agree too."""
     return theirs == ours or any(theirs in kinds and ours in kinds for kinds in (DENSE, ACCUMULATING))
+
+
+def _copy_gate(name: str, donor: SequenceModel, model: SequenceModel) -> None:
+    """The gate of a donor that sees less."""
+    ours, theirs = model.architecture, donor.architecture
+    source, target = donor.state_dict(), model.state_dict()
+    window, width = ours.window or 1, ours.input_size
+    mine, given = (columns(a.gate_inputs, window, width) for a in (ours, theirs))
+    plain = target["rnn.gate.weight"].shape[1] - sum(mine.values())
+    kept = list(range(plain))
+    start = plain
+    for seen, count in mine.items():
+        kept += range(start, start + count) if seen in given else ()
+        start += count
+    weight = source["rnn.gate.weight"]
+    if (theirs.window, theirs.time_feature) != (ours.window, ours.time_feature) or weight.shape[1] != len(
+        kept
+    ):
+        raise ParamsError(f"init_from {name}: use the same window and time_feature in both experiments.")
+    with torch.no_grad():
+        target["rnn.gate.weight"].zero_()
+        target["rnn.gate.weight"][:, kept] = weight
+        target["rnn.gate.bias"].copy_(source["rnn.gate.bias"])
 
 
 def _copy(name: str, donor: nn.Module, model: nn.Module, skip: tuple[str, ...]) -> None:

@@ -51,7 +51,8 @@ def _needs_gradient(call: Call) -> bool:
     state, gate = call.state, call.gate
     tensors = [call.x, *(part for layer in state.layers for part in parts(layer))]
     tensors += [parameter for cell in call.cells for parameter in cell.parameters()]
-    tensors += [t for t in (state.importance, state.accumulated, state.increment) if t is not None]
+    carried = (state.importance, state.accumulated, state.increment, state.last_input)
+    tensors += [tensor for tensor in carried if tensor is not None]
     if gate is not None:
         tensors += [gate.weight, gate.bias]
     return any(tensor.requires_grad for tensor in tensors)
@@ -96,6 +97,8 @@ def _active_candidates(
 
     Exact, because u_t = 0 multiplies whatever would flow back through the cell at a skipped input.
     """
+    if bool(mask.all()):
+        return list(reference.all_candidates(call, x, layers, readable, mask))
     active, skipped = mask.nonzero().squeeze(1), (readable & ~mask).nonzero().squeeze(1)
     candidates = []
     below_active, below_skipped = x[active], x[skipped]

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from skipw import equations
 from skipw.ops.call import Call, Gate, GateKind
-from skipw.ops.compact.windows import Windows
+from skipw.ops.compact.windows import Windows, last_position
 
 __all__ = ["TrainingGate", "make_gate"]
 
-Grads = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None, Tensor | None]
-"""Of gate weight, gate bias, importance, accumulated, increment."""
+Grads = tuple[Tensor | None, ...]
+"""Of gate weight, gate bias, importance, accumulated, increment, last input."""
 
 
 class TrainingGate(ABC):
@@ -71,6 +71,10 @@ class TrainingGate(ABC):
     def input_grads(self) -> Grads:
         """The gradients of what the gate got from outside."""
 
+    def add_to_inputs(self, d_inputs: Tensor) -> None:
+        """Add what the gate asks of the inputs that it saw itself; ``d_inputs`` Float[T * B, D]."""
+        return
+
 
 def make_gate(call: Call, updates: Tensor) -> TrainingGate:
     """The gate of a call; ``updates`` Bool[T, B] is shared with the loop."""
@@ -89,14 +93,18 @@ class WindowGate(TrainingGate):
         self.windows = Windows(call, gate, updates)
         self.values = call.x.new_zeros(self.batch, self.num_steps)
         self.openings: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        width = call.x.shape[2]
+        self.sees_importance = gate.columns_of("importance", width)
+        self.sees_input = gate.columns_of("input", width)
+        self.seen: list[tuple[Tensor, Tensor]] = []  # backward: which input each row's gate saw, its gradient
 
     def begin(self, start: int, end: int, view: Tensor) -> None:
         windows = self.windows
         assert windows is not None
         opened = windows.begin(start, view)
         if opened is not None:
-            alive, time = opened
-            features = torch.cat([view, time.unsqueeze(-1)], -1) if len(time) else view
+            alive, beside = opened
+            features = torch.cat([view, beside], -1) if beside.shape[1] else view
             self.openings[start] = (alive, features, windows.importance)
         self.masks[start:end] = windows.masks(start, end).T
         self.values[:, start:end] = windows.values(start, end)
@@ -125,6 +133,7 @@ class WindowGate(TrainingGate):
                 self.d_slots = self.d_slots + given
         self.d_weight = torch.zeros_like(self.gate.weight)
         self.d_bias = torch.zeros_like(self.gate.bias)
+        self.seen = []
         self.pending = self.num_steps
 
     def step_backward(self, t: int, rows: Tensor | None, d_update: Tensor) -> Tensor | None:
@@ -152,18 +161,33 @@ class WindowGate(TrainingGate):
         alive, features, importance = opening
         column = alive.unsqueeze(-1)
         d_logit = torch.where(column, self.d_importance * importance * (1 - importance), 0)
-        self.d_importance = torch.where(column, 0, self.d_importance)
+        weight = self.gate.weight.detach()
+        before = 0 if self.sees_importance is None else d_logit @ weight[:, self.sees_importance]
+        self.d_importance = torch.where(column, before, self.d_importance)
+        if self.sees_input is not None:
+            self.seen.append((last_position(self.updates, t), d_logit @ weight[:, self.sees_input]))
         self.d_weight += d_logit.T @ features
         self.d_bias += d_logit.sum(0)
         factor = self.gate.state_gradient
         if factor != 0:
             hidden = flow[-1].shape[1]
-            flow[-1] = flow[-1] + factor * (d_logit @ self.gate.weight.detach()[:, :hidden])
+            flow[-1] = flow[-1] + factor * (d_logit @ weight[:, :hidden])
 
     def input_grads(self) -> Grads:
         if self.pending > 0:
             self._collect(0)
-        return self.d_weight, self.d_bias, self.d_importance, None, None
+        d_last: Tensor | None = None
+        if self.call.state.last_input is not None:
+            d_last = torch.zeros_like(self.call.state.last_input)
+            for last, grad in self.seen:
+                d_last += torch.where((last < 0).unsqueeze(-1), grad, 0)
+        return self.d_weight, self.d_bias, self.d_importance, None, None, d_last
+
+    def add_to_inputs(self, d_inputs: Tensor) -> None:
+        rows = torch.arange(self.batch, device=d_inputs.device)
+        for last, grad in self.seen:
+            here = last >= 0
+            d_inputs.index_add_(0, last[here] * self.batch + rows[here], grad[here])
 
 
 class AccumulatingGate(TrainingGate):
@@ -250,4 +274,5 @@ class AccumulatingGate(TrainingGate):
         # A candidate that was processed is the state after its input.
         logits = self.d_logits.flatten()
         d_weight = logits @ self.views[1:].flatten(0, 1)
-        return d_weight.unsqueeze(0), logits.sum().unsqueeze(0), None, self.d_accumulated, self.d_increment
+        d_bias = logits.sum().unsqueeze(0)
+        return d_weight.unsqueeze(0), d_bias, None, self.d_accumulated, self.d_increment, None

@@ -36,9 +36,9 @@ class LayerKernel(Protocol):
 class Scan:
     """One call's forward and backward pass.
 
-    Tensor order of the autograd node, in: x, gate weight, gate bias, importance, accumulated, increment, the parts of
-    each layer's state, then four weights a layer. Out: outputs, updates, values, importance, accumulated, increment,
-    the parts of each layer's state.
+    Tensor order of the autograd node, in: x, gate weight, gate bias, importance, accumulated, increment, last input,
+    the parts of each layer's state, then four weights a layer. Out: outputs, updates, values, importance, accumulated,
+    increment, the parts of each layer's state.
     """
 
     def __init__(self, call: Call, kernel) -> None:  # type: ignore[no-untyped-def]
@@ -50,7 +50,7 @@ class Scan:
         x = call.x.detach()
         batch, num_steps, _ = x.shape
         count = len(call.cells)
-        states, weights = self._grouped(tensors[6:])
+        states, weights = self._grouped(tensors[7:])
         self.layers: list[LayerKernel] = [
             self.kernel.Layer(weights[k], states[k], num_steps) for k in range(count)
         ]
@@ -184,6 +184,7 @@ class Scan:
             num_steps, batch = self.updates.shape
             flat = torch.zeros_like(self.inputs)
             flat[pairs] = self.layers[0].input_grads()
+            self.gate.add_to_inputs(flat)
             d_x = flat.view(num_steps, batch, -1).transpose(0, 1)
         inputs = self.inputs[pairs]
         d_weights: list[Tensor] = []

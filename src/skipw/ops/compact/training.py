@@ -50,7 +50,7 @@ def run(call: Call) -> Result:
     ]
     layer_parts = [part for layer in state.layers for part in parts(layer)]
     scan = Scan(call, gru if isinstance(call.cells[0], nn.GRUCell) else lstm)
-    carried = (state.importance, state.accumulated, state.increment)
+    carried = (state.importance, state.accumulated, state.increment, state.last_input)
     answer = _Sequence.apply(scan, call.x, gate.weight, gate.bias, *carried, *layer_parts, *weights)
     output, updates, values, importance, accumulated, increment, *last = answer
     changes = advanced(call, scan.updates, scan.gate.windows)

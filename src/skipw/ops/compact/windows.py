@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from skipw import equations
+from skipw.ops.any_window import recent_after, select_k_of_any
 from skipw.ops.call import Call, Gate
 from skipw.ops.state import SkipState
 
-__all__ = ["Windows", "advanced", "last_update_at", "spans"]
+__all__ = ["Windows", "advanced", "last_input_at", "last_position", "last_update_at", "spans"]
 
 
 def spans(call: Call) -> list[tuple[int, int]]:
@@ -56,7 +58,7 @@ class Windows:
         """Make the decisions due before input t, given the gate's view of the state, Float[B, N].
 
         Returns:
-            (opening Bool[B], time feature Float[B] or an empty tensor) if windows opened, else None.
+            (opening Bool[B], Float[B, F] of what the gate sees beside the view, F >= 0) if windows opened, else None.
         """
         slot = self.slot(t)
         self.point = self.switches.get(t, self.point)
@@ -67,36 +69,39 @@ class Windows:
             if bool(again.any()):
                 self._select(t, slot, again)
             return None
-        time = self._open(t, view, alive)
+        beside = self._open(t, view, alive)
         self._select(t, slot, alive)
-        return alive, view.new_zeros(0) if time is None else time
+        return alive, beside
 
-    def _open(self, t: int, view: Tensor, alive: Tensor) -> Tensor | None:
-        state = self.call.state
-        last = (
-            last_update_at(self.updates, t, state) if self.gate.time_feature == "since_update" else state.step
-        )
-        time = self.gate.time(state.step + t, last)
-        fresh = equations.window_importance(view, time, self.gate.weight, self.gate.bias)
+    def _open(self, t: int, view: Tensor, alive: Tensor) -> Tensor:
+        state, gate = self.call.state, self.gate
+        waits = gate.time_feature == "since_update" or "since_update" in gate.inputs
+        last = last_update_at(self.updates, t, state) if waits else state.step
+        time = gate.time(state.step + t, last)
+        last_input = last_input_at(self.call, self.updates, t) if "input" in gate.inputs else None
+        extras = gate.extras(state.step + t, last, self.importance, last_input)
+        fresh = equations.window_importance(view, time, gate.weight, gate.bias, extras)
         column = alive.unsqueeze(-1)
         self.importance = torch.where(column, fresh, self.importance)
         if self.call.noise is not None and self.noise is not None:
             self.noise = torch.where(column, self.call.noise[self.opened], self.noise)
         self.carried = torch.where(alive, 0, self.used(t))
         self.since, self.opened = t, self.opened + 1
-        return time
+        seen = [] if time is None else [time.unsqueeze(-1)]
+        return torch.cat([*seen, view.new_zeros(len(view), 0) if extras is None else extras], -1)
 
     def _select(self, t: int, slot: int, rows: Tensor) -> None:
         point, budget = self.point, self.point.budget_in(self.window)
-        limit = (budget - self.used(t)).clamp(min=0)
-        choice = equations.select_k(
-            self.importance,
-            limit,
-            select=self.gate.select,
-            noise=self.noise,
-            threshold=point.threshold,
-            offset=torch.full_like(limit, slot),
-        )
+        offset = torch.full_like(self.call.state.step, slot)
+        how: dict[str, Any] = {"select": self.gate.select, "noise": self.noise, "threshold": point.threshold}
+        if self.gate.bound == "any":
+            before = self.call.state.recent
+            assert before is not None
+            recent = recent_after(before, self.updates[:t].T, t)
+            choice = select_k_of_any(self.importance, budget, recent, offset=offset, **how)
+        else:
+            limit = (budget - self.used(t)).clamp(min=0)
+            choice = equations.select_k(self.importance, limit, offset=offset, **how)
         self.selected = torch.where(rows.unsqueeze(-1), choice, self.selected)
         self.budget = torch.where(rows, budget, self.budget)
         self.threshold = torch.where(rows, point.threshold, self.threshold)
@@ -121,9 +126,27 @@ class Windows:
 
 def last_update_at(updates: Tensor, t: int, state: SkipState) -> Tensor:
     """Index of the last input processed before input t of this call, Long[B]; ``updates`` is Bool[T, B]."""
-    steps = torch.arange(t, device=updates.device).unsqueeze(-1)
-    last = torch.where(updates[:t], steps, -1).amax(0) if t else state.step.new_full(state.step.shape, -1)
+    last = last_position(updates, t)
     return torch.where(last >= 0, state.step + last, state.last_update)
+
+
+def last_position(updates: Tensor, t: int) -> Tensor:
+    """Which of this call's inputs was the last one processed before input t, Long[B]; -1 for none."""
+    if t == 0:
+        return torch.full(updates.shape[1:], -1, dtype=torch.long, device=updates.device)
+    steps = torch.arange(t, device=updates.device).unsqueeze(-1)
+    return torch.where(updates[:t], steps, -1).amax(0)
+
+
+def last_input_at(call: Call, updates: Tensor, t: int) -> Tensor:
+    """The last input processed before input t of this call, Float[B, D]; ``updates`` is Bool[T, B]."""
+    before = call.state.last_input
+    assert before is not None
+    last = last_position(updates, t)
+    if call.x.shape[1] == 0:
+        return before
+    found = call.x[torch.arange(len(last), device=last.device), last.clamp(min=0)]
+    return torch.where((last >= 0).unsqueeze(-1), found, before)
 
 
 def advanced(call: Call, updates: Tensor, windows: Windows | None) -> dict[str, object]:
@@ -134,6 +157,10 @@ def advanced(call: Call, updates: Tensor, windows: Windows | None) -> dict[str, 
         "step": step,
         "last_update": last_update_at(updates, num_steps, state),
     }
+    if state.recent is not None:
+        changes["recent"] = recent_after(state.recent, updates.T, call.lengths)
+    if state.last_input is not None:
+        changes["last_input"] = last_input_at(call, updates, num_steps)
     if windows is not None:
         changes |= {
             "used": windows.used(num_steps),

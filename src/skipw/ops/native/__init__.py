@@ -1,7 +1,7 @@
 """C++ on the CPU: training and inference whose cost follows the inputs processed.
 
-GRU and LSTM, one or several layers, every gate, selector and time feature; float32 and float64. Whole sequences run
-in one call of a small library (``csrc/``, built when the package is installed) that shards the batch over
+GRU and LSTM, one or several layers, every gate and selector, whatever the gate sees; float32 and float64. Whole
+sequences run in one call of a small library (``csrc/``, built when the package is installed) that shards the batch over
 ``torch.get_num_threads()`` threads.
 """
 
@@ -30,6 +30,8 @@ def why_not(call: Call) -> str | None:
         return f"the native backend takes float32 and float64, x is {call.x.dtype}."
     if not training.serves(call):
         return "the native backend serves plain GRU and LSTM cells with biases, without hooks or autocast."
+    if call.state.recent is not None:
+        return "the native backend bounds aligned windows (bound='aligned')."
     if not plain_selection(call):
         return "the native backend has selection_gradient='zero_sum' for whole windows at one operating point only."
     return library.why_not()
@@ -59,6 +61,7 @@ def run(call: Call) -> Result:
 def serve(call: Call) -> Result:
     """``run`` for a call of which ``why_not`` said None a moment ago."""
     from skipw.ops import reference
+    from skipw.ops.compact.windows import last_input_at
     from skipw.ops.native.node import Node, Tensors
 
     if call.x.shape[1] == 0:
@@ -76,6 +79,8 @@ def serve(call: Call) -> Result:
         changes = _forced_changes(call, updates)
     elif gate.kind is GateKind.WINDOW:
         changes["importance"] = importance
+        if state.last_input is not None:
+            changes["last_input"] = last_input_at(call, updates.detach().T != 0, call.x.shape[1])
     else:
         changes |= {"accumulated": accumulated, "increment": increment}
     width = len(last) // len(call.cells)

@@ -11,10 +11,11 @@ from torch import Tensor
 from skipw.errors import BackendUnavailableError, ShapeError
 from skipw.ops.native import library
 
-__all__ = ["SELECT", "TIME", "Call", "Gradients", "address", "addresses", "check", "functions"]
+__all__ = ["SEEN", "SELECT", "TIME", "Call", "Gradients", "address", "addresses", "check", "functions"]
 
 SELECT = {"topk": 0, "sample": 1, "random": 2, "first": 3, "last": 4, "first_above": 5}
 TIME = {"none": 0, "steps": 1, "window": 2, "since_update": 3}
+SEEN = {"since_update": 1, "importance": 2, "input": 4}
 
 
 class Call(Structure):
@@ -22,13 +23,16 @@ class Call(Structure):
 
     _fields_ = [
         *((name, c_int32) for name in ("float_bytes", "cell", "gate", "select", "time_feature", "training")),
-        *((name, c_int32) for name in ("num_threads", "distinct", "zero_sum", "reserved")),
+        *((name, c_int32) for name in ("num_threads", "distinct", "zero_sum", "seen")),
         *((name, c_int64) for name in ("batch", "steps", "input_size", "hidden", "layers", "window")),
         *((name, c_int64) for name in ("noise_windows", "num_switches")),
         *((name, c_double) for name in ("time_scale", "state_gradient")),
         *((name, c_void_p) for name in ("x", "lengths", "forced")),
         ("weights", POINTER(c_void_p)),
-        *((name, c_void_p) for name in ("gate_weight", "gate_bias", "noise")),
+        *(
+            (name, c_void_p)
+            for name in ("gate_weight", "gate_bias", "importance_before", "last_input", "noise")
+        ),
         *((name, c_void_p) for name in ("switch_start", "switch_budget", "switch_threshold")),
         ("layers_before", POINTER(c_void_p)),
         ("layers_after", POINTER(c_void_p)),
@@ -47,6 +51,7 @@ class Gradients(Structure):
         ("last", POINTER(c_void_p)),
         *((name, c_void_p) for name in ("x", "gate_weight", "gate_bias")),
         *((name, c_void_p) for name in ("first_importance", "first_accumulated", "first_increment")),
+        ("first_last_input", c_void_p),
         ("first", POINTER(c_void_p)),
         ("weights", POINTER(c_void_p)),
     ]

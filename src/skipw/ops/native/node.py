@@ -73,8 +73,8 @@ class _Written:
 class Tensors:
     """A call's tensors, dense, and the struct that points at them; both live as long as the tape.
 
-    ``inputs``, in the order of the autograd node: x, gate weight, gate bias, importance, accumulated, increment, the
-    parts of each layer's state, then four weights a layer.
+    ``inputs``, in the order of the autograd node: x, gate weight, gate bias, importance, accumulated, increment, last
+    input, the parts of each layer's state, then four weights a layer.
     """
 
     def __init__(self, call: Call) -> None:
@@ -88,7 +88,7 @@ class Tensors:
             for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         ]
         gates = (None, None) if gate is None else (gate.weight, gate.bias)
-        carried = (state.importance, state.accumulated, state.increment)
+        carried = (state.importance, state.accumulated, state.increment, state.last_input)
         self.inputs: Gathered = (call.x, *gates, *carried, *self.layers, *self.weights)
 
     def forward(self, tensors: Gathered) -> _Written:
@@ -116,7 +116,7 @@ class Tensors:
         copies = {}
         for field in dataclasses.fields(SkipState):
             value = getattr(self.call.state, field.name)
-            if isinstance(value, Tensor):
+            if isinstance(value, Tensor) and field.name != "last_input":  # that one is only read
                 copies[field.name] = value.detach().clone(memory_format=torch.contiguous_format)
         return copies
 
@@ -126,8 +126,8 @@ class Tensors:
         self.switches = _switches(call.schedule, window)
         self.small = [_dense(tensor) for tensor in (call.lengths, call.updates, call.noise)]
         self.pointers = [
-            abi.addresses(self.dense[6 + len(self.layers) :]),
-            abi.addresses(self.dense[6 : 6 + len(self.layers)]),
+            abi.addresses(self.dense[7 + len(self.layers) :]),
+            abi.addresses(self.dense[7 : 7 + len(self.layers)]),
             abi.addresses(written.last),
         ]
         changed = {name: tensor.data_ptr() for name, tensor in written.changed.items()}
@@ -144,6 +144,7 @@ class Tensors:
             num_threads=torch.get_num_threads(),
             distinct=1,
             zero_sum=int(gate is not None and gate.selection_gradient == "zero_sum"),
+            seen=0 if gate is None else sum(abi.SEEN[name] for name in gate.inputs),
             batch=self.batch,
             steps=self.steps,
             input_size=self.width,
@@ -160,6 +161,8 @@ class Tensors:
             weights=self.pointers[0],
             gate_weight=abi.address(self.dense[1]),
             gate_bias=abi.address(self.dense[2]),
+            importance_before=abi.address(self.dense[3]),
+            last_input=abi.address(self.dense[6]),
             noise=noise,
             switch_start=starts,
             switch_budget=budgets,
@@ -187,19 +190,19 @@ class Tensors:
         given = [_dense(grad) for grad in grads]
         if self.call.outputs != "all":
             given[0] = None
-        x, gate_weight, gate_bias, importance, accumulated, increment, *rest = self.dense
+        x, gate_weight, gate_bias, importance, accumulated, increment, last_input, *rest = self.dense
         written = [
             _filled(x) if needs[0] else None,
             *map(_filled, (gate_weight, gate_bias)),
             *(
                 _filled(t) if need else None
-                for t, need in zip((importance, accumulated, increment), needs[3:6], strict=True)
+                for t, need in zip((importance, accumulated, increment, last_input), needs[3:7], strict=True)
             ),
             *map(_filled, rest),
         ]
         count = len(self.layers)
         last, first, weights = (
-            abi.addresses(group) for group in (given[6:], written[6 : 6 + count], written[6 + count :])
+            abi.addresses(group) for group in (given[6:], written[7 : 7 + count], written[7 + count :])
         )
         gated = self.call.gate is not None
         output, updates, values, *carried = (abi.address(grad) for grad in given[:6])
@@ -217,6 +220,7 @@ class Tensors:
             first_importance=abi.address(written[3]) if gated else None,
             first_accumulated=abi.address(written[4]) if gated else None,
             first_increment=abi.address(written[5]) if gated else None,
+            first_last_input=abi.address(written[6]) if gated else None,
             first=first,
             weights=weights,
         )

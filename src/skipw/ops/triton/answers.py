@@ -51,6 +51,10 @@ def refusal(call: Call) -> str | None:
         )
     if call.gate is not None and call.gate.selection_gradient != "identity":
         return f"it passes gradients straight through the selection, got {call.gate.selection_gradient!r}"
+    if call.state.recent is not None:
+        return "it bounds aligned windows, got bound='any'"
+    if call.gate is not None and call.gate.inputs:
+        return f"its gates see state and time alone, not {', '.join(call.gate.inputs)} (gate_inputs)"
     x = call.x
     place, dtypes = ("cpu", (torch.float32, torch.float64)) if interpreted() else ("cuda", (torch.float32,))
     if x.device.type != place:

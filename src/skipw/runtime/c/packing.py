@@ -67,8 +67,14 @@ def why_not(weights: Weights) -> str | None:
     a = weights.architecture
     if weights.dtype != np.float32:
         return f"it computes in float32 and the weights are {weights.dtype}"
+    if a.cell not in CELLS:
+        return f"it has GRU and LSTM cells, not {a.cell}"
+    if a.bound != "aligned":
+        return "it bounds aligned windows, not any L consecutive inputs"
     if a.model == "skipw" and a.select not in SELECTORS:
         return f"select={a.select!r} draws random numbers"
+    if a.gate_inputs:
+        return f"its gates see state and time alone, not {', '.join(a.gate_inputs)} (gate_inputs)"
     return None
 
 
@@ -76,7 +82,7 @@ def pack(weights: Weights) -> Packed:
     """The constants of a model.
 
     Raises:
-        BackendUnavailableError: weights in float64, or a selector that draws random numbers.
+        BackendUnavailableError: what ``why_not`` says.
     """
     if reason := why_not(weights):
         raise BackendUnavailableError(f"the C step cannot serve this model: {reason}; use the numpy engine.")

@@ -42,7 +42,7 @@ def write_c(
         frames: raw inputs, rows of D numbers, or words, or their ids; written to ``frames.txt`` for the example.
         point: where the example runs by itself; the whole window at 0.5 by default.
     Raises:
-        BackendUnavailableError: weights in float64, or a selector that draws random numbers.
+        BackendUnavailableError: if the C step cannot serve the model (``packing.why_not``).
     """
     packed = pack(weights)
     folder.mkdir(parents=True, exist_ok=True)

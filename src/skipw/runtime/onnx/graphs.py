@@ -24,16 +24,28 @@ from pathlib import Path
 import numpy as np
 
 from skipw.data.normaliser import Normaliser
+from skipw.errors import BackendUnavailableError
 from skipw.models.architecture import Architecture
 from skipw.runtime.onnx.builder import Builder, Declared
 from skipw.runtime.onnx.layers import GateNodes, add_cells, add_head, add_normaliser, add_sigmoid
 from skipw.runtime.selection import DRAWING
 from skipw.runtime.weights import DENSE, Weights
 
-__all__ = ["NEXT", "build_graphs", "write_graphs"]
+__all__ = ["NEXT", "build_graphs", "why_not", "write_graphs"]
 
 NEXT = "next_"  # a graph may not call an output like an input
 X_TEXT = "one raw input, as it was measured; normalised inside"
+
+
+def why_not(weights: Weights) -> str | None:
+    """Why there are no graphs of this model; None if there are."""
+    if weights.architecture.cell not in ("gru", "lstm"):
+        return f"they have GRU and LSTM cells, not {weights.architecture.cell}"
+    if weights.architecture.bound != "aligned":
+        return "they bound aligned windows, not any L consecutive inputs"
+    if seen := ", ".join(weights.architecture.gate_inputs):
+        return f"their gates see state and time alone, not {seen} (gate_inputs)"
+    return None
 
 
 def build_graphs(weights: Weights) -> dict[str, bytes]:
@@ -47,16 +59,23 @@ def build_graphs(weights: Weights) -> dict[str, bytes]:
         weights: of any model; Float64 weights are rounded to Float32.
     Returns:
         Content by name.
+    Raises:
+        BackendUnavailableError: for a model that :func:`why_not` refuses.
     """
+    if reason := why_not(weights):
+        raise BackendUnavailableError(
+            f"ONNX graphs cannot serve this model: {reason}; use skipw.StreamModel."
+        )
     maker = _Maker(weights)
     graphs = {"start": maker.start(), "process": maker.process()}
     return graphs | {"gate": maker.gate()} if weights.architecture.model == "skipw" else graphs
 
 
 def write_graphs(weights: Weights, folder: Path) -> None:
-    """Write ``start.onnx``, ``process.onnx`` and, for SkipW, ``gate.onnx``."""
+    """Write ``start.onnx``, ``process.onnx`` and, for SkipW, ``gate.onnx``; errors as ``build_graphs``."""
+    graphs = build_graphs(weights)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in build_graphs(weights).items():
+    for name, content in graphs.items():
         (folder / f"{name}.onnx").write_bytes(content)
 
 

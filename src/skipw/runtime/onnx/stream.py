@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skipw.errors import DataFormatError
+from skipw.errors import BackendUnavailableError, DataFormatError
 from skipw.models.architecture import Architecture
 from skipw.operating_point import OperatingPoint
 from skipw.runtime.checksums import verify_where_listed
 from skipw.runtime.encoding import encoder_of
-from skipw.runtime.onnx.graphs import build_graphs
+from skipw.runtime.onnx.graphs import build_graphs, why_not
 from skipw.runtime.onnx.hosts import Graph, host_of
 from skipw.runtime.verbs import Stream, Usage, checked_point, refuse
 from skipw.runtime.weights import Weights, read_folder
@@ -50,10 +50,15 @@ class OnnxStreamModel:
         Raises:
             ChecksumError: if a file was changed, is missing or cut short.
             DataFormatError: if the folder holds no model or no graphs.
+            BackendUnavailableError: if there are no graphs of such a model.
         """
         folder = Path(folder)
         verify_where_listed(folder)
         weights = read_folder(folder)
+        if reason := why_not(weights):
+            raise BackendUnavailableError(
+                f"ONNX graphs cannot serve this model: {reason}; use engine 'auto'."
+            )
         names = ["start", "process", *(["gate"] if weights.architecture.model == "skipw" else [])]
         paths = {name: folder / GRAPHS_FOLDER / f"{name}.onnx" for name in names}
         for path in paths.values():

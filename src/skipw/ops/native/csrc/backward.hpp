@@ -152,10 +152,15 @@ class Backward {
 
   void input_gradients(const Event<Real>* round, int64_t count, const Real* projected, int64_t stride) {
     back_.projection[0].product(count, projected, stride, input_flow_.data(), shape_.dp, Start::kZero);
-    for (int64_t m = 0; m < count; ++m)
-      std::memcpy(static_cast<Real*>(gradients_.x) +
-                      (round[m].row * shape_.steps + round[m].step) * shape_.input_size,
-                  input_flow_.data() + m * shape_.dp, static_cast<size_t>(shape_.input_size) * sizeof(Real));
+    for (int64_t m = 0; m < count; ++m) {
+      Real* to = static_cast<Real*>(gradients_.x) +
+                 (round[m].row * shape_.steps + round[m].step) * shape_.input_size;
+      const Real* from = input_flow_.data() + m * shape_.dp;
+      if (shape_.sees_input())  // the gates that saw this input have been there
+        kernels<Real>().add_loose(to, from, shape_.input_size);
+      else
+        std::memcpy(to, from, static_cast<size_t>(shape_.input_size) * sizeof(Real));
+    }
   }
 
   const skipw_call& call_;

@@ -6,7 +6,7 @@
 #include <limits>
 #include <numeric>
 
-#include "problem.hpp"
+#include "seen.hpp"
 
 namespace skipw {
 
@@ -74,6 +74,12 @@ class Chooser {
     if (call.time_feature == SKIPW_TIME_WINDOW) value = step / shape.window;
     if (call.time_feature == SKIPW_TIME_SINCE_UPDATE) value = step - std::max<int64_t>(last_update, 0);
     return static_cast<Real>(value) / static_cast<Real>(call.time_scale);
+  }
+
+  // What else the gate sees of a window that opens at the cursor.
+  void look_at(const Cursor& c, Real* values) const {
+    look(call_, shape_, c.row, call_.step[c.row], call_.step[c.row] + c.step, call_.last_update[c.row],
+         importance_of(c.row), values);
   }
 
   // A window opens: `logits` hold W_W [s; t] + b_W for its L slots.

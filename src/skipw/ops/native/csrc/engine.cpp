@@ -100,7 +100,10 @@ bool is_sound(const skipw_call& call) {
   return (call.float_bytes == 4 || call.float_bytes == 8) && call.num_threads >= 1 && call.batch >= 1 &&
          call.steps >= 1 && call.input_size >= 1 && call.hidden >= 1 && call.layers >= 1 &&
          (call.cell == SKIPW_GRU || call.cell == SKIPW_LSTM) && call.batch < INT32_MAX &&
-         (call.gate == SKIPW_NO_GATE || call.num_switches >= 1) && (call.gate != SKIPW_WINDOW || call.window >= 1);
+         (call.gate == SKIPW_NO_GATE || call.num_switches >= 1) && (call.gate != SKIPW_WINDOW || call.window >= 1) &&
+         (call.seen == 0 || call.gate == SKIPW_WINDOW) &&
+         ((call.seen & SKIPW_SEES_IMPORTANCE) == 0 || call.importance_before != nullptr) &&
+         ((call.seen & SKIPW_SEES_INPUT) == 0 || call.last_input != nullptr);
 }
 
 template <class Body>

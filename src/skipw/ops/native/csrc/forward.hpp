@@ -131,8 +131,17 @@ class Forward {
       Real* logits = logits_.data() + m * shape_.lp;
       const Real time = chooser_.time(row.cursor);
       for (int64_t i = 0; i < shape_.window; ++i) logits[i] += weights_.gate_time.data()[i] * time;
+      if (shape_.seen > 0) add_seen(row.cursor, logits);
       chooser_.open(row.cursor, logits);
     }
+  }
+
+  void add_seen(const Cursor& cursor, Real* logits) {
+    seen_.resize(static_cast<size_t>(shape_.seen));
+    chooser_.look_at(cursor, seen_.data());
+    for (int64_t e = 0; e < shape_.seen; ++e)
+      for (int64_t i = 0; i < shape_.window; ++i)
+        logits[i] += weights_.gate_seen.data()[e * shape_.window + i] * seen_[static_cast<size_t>(e)];
   }
 
   Row& row_of(const std::vector<int32_t>& list, int64_t m) {
@@ -248,6 +257,7 @@ class Forward {
   std::vector<Row> active_;
   std::vector<int32_t> walking_, events_, opening_, pending_;
   Buffer<Real> round_, views_, logits_, gathered_;
+  std::vector<Real> seen_;
 };
 
 }  // namespace skipw

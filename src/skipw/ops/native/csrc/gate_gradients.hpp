@@ -30,6 +30,8 @@ class GateGradients {
       logits_.resize(kPending * shape.lp);
       views_.resize(kPending * shape.hp);
       factors_.resize(static_cast<size_t>(shape.window));
+      seen_.resize(static_cast<size_t>(shape.seen));
+      clear(seen_sums_, std::max<int64_t>(shape.seen * shape.window, 1));
       scratch_.resize(kPending * kernels<Real>().panel);
     }
   }
@@ -97,6 +99,7 @@ class GateGradients {
     }
     if (factor != Real(0))
       kernels<Real>().add_rows(window, shape_.hp, weights_.gate_rows.data(), shape_.hp, factors_.data(), 1, flow);
+    if (shape_.seen > 0) open_seen(row, t, last_update, logits, slots);
     std::memcpy(views_.data() + pending_ * shape_.hp, view, static_cast<size_t>(shape_.hp) * sizeof(Real));
     ++pending_;
     return factor != Real(0);
@@ -149,15 +152,43 @@ class GateGradients {
     if (!shape_.gated()) return;
     flush();
     const bool timed = shape_.windowed && call_.time_feature != SKIPW_TIME_NONE;
-    const int64_t n = shape_.hidden, width = n + (timed ? 1 : 0), slots = shape_.windowed ? shape_.window : 1;
+    const int64_t n = shape_.hidden, slots = shape_.windowed ? shape_.window : 1;
+    const int64_t width = n + (timed ? 1 : 0) + shape_.seen;
     for (int64_t i = 0; i < slots; ++i) {
       for (int64_t j = 0; j < n; ++j) weight[i * width + j] += weight_.data()[i * shape_.hp + j];
       if (timed) weight[i * width + n] += time_.data()[i];
+      for (int64_t e = 0; e < shape_.seen; ++e)
+        weight[i * width + width - shape_.seen + e] += seen_sums_.data()[e * slots + i];
       bias[i] += bias_.data()[i];
     }
   }
 
  private:
+  // Back through what else the gate saw: the sums of its columns, the importance of the window before (`slots`), and the
+  // input that was the last. `factor` is not for these.
+  void open_seen(int64_t row, int64_t t, int64_t last_update, const Real* logits, Real* slots) {
+    const int64_t window = shape_.window, first_step = memory_.step[static_cast<size_t>(row)];
+    const Real* before = t >= window ? static_cast<const Real*>(call_.values) + row * shape_.steps + t - window
+                                     : static_cast<const Real*>(call_.importance_before) + row * window;
+    look(call_, shape_, row, first_step, first_step + t, last_update, before, seen_.data());
+    const auto asks = [&](int64_t e) {  // the gradient of value e
+      Real all = 0;
+      for (int64_t i = 0; i < window; ++i) all += logits[i] * weights_.gate_seen.data()[e * window + i];
+      return all;
+    };
+    for (int64_t e = 0; e < shape_.seen; ++e)
+      for (int64_t i = 0; i < window; ++i)
+        seen_sums_.data()[e * window + i] += logits[i] * seen_[static_cast<size_t>(e)];
+    if (shape_.sees_importance())
+      for (int64_t i = 0; i < window; ++i) slots[i] = asks(shape_.seen_importance_at + i);
+    if (!shape_.sees_input()) return;
+    const int64_t place = last_place(shape_, row, first_step, last_update);
+    void* array = place < 0 ? gradients_.first_last_input : gradients_.x;
+    if (array == nullptr) return;
+    Real* to = static_cast<Real*>(array) + (place < 0 ? row : place) * shape_.input_size;
+    for (int64_t d = 0; d < shape_.input_size; ++d) to[d] += asks(shape_.seen_input_at + d);
+  }
+
   // What the outputs `updates` and `values` ask of u_t and of its importance.
   Real asked(int64_t row, int64_t t) const {
     const int64_t place = row * shape_.steps + t;
@@ -206,7 +237,8 @@ class GateGradients {
   Buffer<Real> slots_;   // [rows][lp]: the gradient of the current window's importance
   Buffer<Real> ranked_;  // likewise, the states' part of it where the selection's gradient is zero_sum
   std::vector<Real> accumulated_, increment_, factors_;
-  Buffer<Real> weight_, time_, bias_, logits_, views_, scratch_;
+  std::vector<Real> seen_;
+  Buffer<Real> weight_, time_, bias_, logits_, views_, scratch_, seen_sums_;
 };
 
 }  // namespace skipw

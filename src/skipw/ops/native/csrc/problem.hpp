@@ -30,6 +30,7 @@ struct Shape {
   int64_t flow;    // values of one row's running gradient
   InputMode inputs;
   bool windowed, accumulating, training;
+  int64_t seen_importance_at, seen_input_at, seen;  // columns of what a gate sees beside state and time, and their count
 
   Shape(const skipw_call& call, InputMode mode)
       : cell(call.cell == SKIPW_GRU ? &kernels<Real>().gru : &kernels<Real>().lstm),
@@ -50,7 +51,13 @@ struct Shape {
         training(call.training != 0) {
     record = at(layers);
     flow = layers * parts * hp;
+    seen_importance_at = (call.seen & SKIPW_SEES_SINCE_UPDATE) != 0 ? 1 : 0;
+    seen_input_at = seen_importance_at + ((call.seen & SKIPW_SEES_IMPORTANCE) != 0 ? window : 0);
+    seen = seen_input_at + ((call.seen & SKIPW_SEES_INPUT) != 0 ? input_size : 0);
   }
+
+  bool sees_importance() const { return seen_input_at > seen_importance_at; }
+  bool sees_input() const { return seen > seen_input_at; }
 
   // Where a layer's [state | gh | gx] starts in a record; gx is there where `keeps_gx`.
   int64_t at(int64_t layer) const {
@@ -78,7 +85,8 @@ struct Weights {
   Packed<Real> gate;       // window: N x L
   Buffer<Real> gate_bias;  // padded
   Buffer<Real> gate_rows;  // [L][hp] (window), [1][hp] (accumulate)
-  Buffer<Real> gate_time;  // [L], the last column
+  Buffer<Real> gate_time;  // [L], the column after the state's
+  Buffer<Real> gate_seen;  // [seen][L], the columns after that
 
   void fill(const skipw_call& call, const Shape<Real>& shape) {
     layers.resize(static_cast<size_t>(shape.layers));
@@ -154,7 +162,7 @@ struct Weights {
     const Real* b = static_cast<const Real*>(call.gate_bias);
     const int64_t n = shape.hidden, slots = shape.windowed ? shape.window : 1;
     const bool timed = shape.windowed && call.time_feature != SKIPW_TIME_NONE;
-    const int64_t width = n + (timed ? 1 : 0);
+    const int64_t width = n + (timed ? 1 : 0) + shape.seen;
     gate_rows.resize(slots * shape.hp);
     gate_rows.clear();
     gate_time.resize(slots);
@@ -165,6 +173,9 @@ struct Weights {
       gate_time.data()[i] = timed ? w[i * width + n] : Real(0);
       gate_bias.data()[i] = b[i];
     }
+    gate_seen.resize(std::max<int64_t>(shape.seen * slots, 1));
+    for (int64_t e = 0; e < shape.seen; ++e)
+      for (int64_t i = 0; i < slots; ++i) gate_seen.data()[e * slots + i] = w[i * width + width - shape.seen + e];
     if (shape.windowed) gate.fill(w, places(n, 1), places(slots, width));
   }
 };

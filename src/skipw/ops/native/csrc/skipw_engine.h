@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define SKIPW_ABI_VERSION 2
+#define SKIPW_ABI_VERSION 3
 
 #ifdef __cplusplus
 extern "C" {
@@ -26,6 +26,12 @@ enum skipw_select {
   SKIPW_FIRST_ABOVE = 5
 };
 enum skipw_time { SKIPW_TIME_NONE = 0, SKIPW_TIME_STEPS = 1, SKIPW_TIME_WINDOW = 2, SKIPW_TIME_SINCE_UPDATE = 3 };
+/* What the gate of a window sees beside state and time; their columns of its weight follow in this order. */
+enum skipw_seen {
+  SKIPW_SEES_SINCE_UPDATE = 1, /* one column: inputs since the last one processed, divided by time_scale */
+  SKIPW_SEES_IMPORTANCE = 2,   /* L columns: the importance of the window before */
+  SKIPW_SEES_INPUT = 4         /* D columns: the last input processed */
+};
 enum skipw_code { SKIPW_OK = 0, SKIPW_NO_MEMORY = 1, SKIPW_BAD_CALL = 2, SKIPW_FAILED = 3 };
 
 /* One batch. What the state of each row holds is in skipw.ops.state.SkipState; it is read and then overwritten. */
@@ -40,15 +46,17 @@ typedef struct skipw_call {
   int32_t distinct;     /* look for repeated input rows, and project each once */
   int32_t zero_sum;     /* the selection's gradient is zero_sum, see skipw/ops/selection_gradient.py; the rows start at
                            a window's first input, under one operating point */
-  int32_t reserved;
+  int32_t seen;         /* skipw_seen, added up; 0 without gate */
   int64_t batch, steps, input_size, hidden, layers, window, noise_windows, num_switches;
   double time_scale, state_gradient;
   const void* x;                    /* Real[B, T, D] */
   const int64_t* lengths;           /* [B] */
   const uint8_t* forced;            /* [B, T], without gate: the inputs to process; NULL processes all */
   const void* const* weights;       /* weight_ih, weight_hh, bias_ih, bias_hh of each layer */
-  const void* gate_weight;          /* Real[L, N + 1] or [L, N] (window), [1, N] (accumulate) */
+  const void* gate_weight;          /* Real[L, N + 1] or [L, N] and what `seen` adds (window), [1, N] (accumulate) */
   const void* gate_bias;            /* Real[L] or [1] */
+  const void* importance_before;    /* Real[B, L], of the state that came in; read for SKIPW_SEES_IMPORTANCE */
+  const void* last_input;           /* Real[B, D], likewise for SKIPW_SEES_INPUT */
   const void* noise;                /* Real[noise_windows, B, L] or NULL */
   const int64_t* switch_start;      /* [num_switches], the first is 0 */
   const int64_t* switch_budget;     /* [num_switches] */
@@ -87,6 +95,7 @@ typedef struct skipw_gradients {
   void* first_importance;        /* Real[B, L], of the state that came in; NULL where there is none */
   void* first_accumulated;       /* Real[B] */
   void* first_increment;         /* Real[B] */
+  void* first_last_input;        /* Real[B, D], zero on entry, or NULL */
   void* const* first;            /* Real[B, N] each */
   void* const* weights;          /* as the weights */
 } skipw_gradients;

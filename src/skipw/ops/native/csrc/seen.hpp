@@ -1,0 +1,30 @@
+// What a gate sees beside state and time where a window opens: skipw_seen, docs/gates.md.
+#pragma once
+
+#include "problem.hpp"
+
+namespace skipw {
+
+// The place in `x` of the last input that was processed, or -1 where that was before this call. `step` and `last_update`
+// count from the start of the sequence.
+template <class Real>
+int64_t last_place(const Shape<Real>& shape, int64_t row, int64_t first_step, int64_t last_update) {
+  return last_update < first_step ? -1 : row * shape.steps + last_update - first_step;
+}
+
+// The values, `shape.seen` of them. `step` is the window's first input, `importance` that of the window before.
+template <class Real>
+void look(const skipw_call& call, const Shape<Real>& shape, int64_t row, int64_t first_step, int64_t step,
+          int64_t last_update, const Real* importance, Real* values) {
+  if (shape.seen_importance_at > 0)
+    values[0] = static_cast<Real>(step - std::max<int64_t>(last_update, 0)) / static_cast<Real>(call.time_scale);
+  if (shape.sees_importance())
+    std::memcpy(values + shape.seen_importance_at, importance, static_cast<size_t>(shape.window) * sizeof(Real));
+  if (!shape.sees_input()) return;
+  const int64_t place = last_place(shape, row, first_step, last_update);
+  const Real* input = place < 0 ? static_cast<const Real*>(call.last_input) + row * shape.input_size
+                                : static_cast<const Real*>(call.x) + place * shape.input_size;
+  std::memcpy(values + shape.seen_input_at, input, static_cast<size_t>(shape.input_size) * sizeof(Real));
+}
+
+}  // namespace skipw
