@@ -72,7 +72,7 @@ def test_native_refuses_and_a_dense_layer_has_none() -> None:
         model(torch.randn(2, 5, 3, dtype=torch.float64), backend="native")
     with pytest.raises(ShapeError, match="wraps FastGRNNCell"):
         model.to_dense()
-    with pytest.raises(ShapeError, match="'gru', 'lstm', 'fastgrnn' or a factory"):
+    with pytest.raises(ShapeError, match="'fastgrnn', 'gru', 'lstm' or a factory"):
         skipw.SkipW("fastgru", 3, 5, window=4)
 
 

@@ -230,7 +230,7 @@ def test_other_modules_and_cells_are_refused(lively: Any) -> None:
     class Own(torch.nn.GRUCell):
         pass
 
-    with pytest.raises(ShapeError, match="GRU and LSTM cells, this model wraps Own"):
+    with pytest.raises(ShapeError, match="GRU, LSTM and FastGRNN cells, this model wraps Own"):
         StreamModel.from_model(skipw.SkipW(Own, 3, 4, window=2))
 
 
