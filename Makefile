@@ -9,7 +9,7 @@ SHELL := bash
 VENV ?= .venv
 NATIVE := src/skipw/ops/native
 RUNTIME := src/skipw/runtime/c
-COMPILED := $(NATIVE)/build.py $(wildcard $(NATIVE)/csrc/*) $(RUNTIME)/build.py $(wildcard $(RUNTIME)/csrc/*)
+COMPILED := $(NATIVE)/build.py $(wildcard $(NATIVE)/csrc/*.*) $(RUNTIME)/build.py $(wildcard $(RUNTIME)/csrc/*.*)
 SETUP_KEY := $(shell cat pyproject.toml constraints.txt setup.py $(COMPILED) \
 	| cksum | cut -d' ' -f1)
 STAMP := $(VENV)/.set-up-$(SETUP_KEY)
