@@ -41,11 +41,6 @@ def repeatable(dataset: str) -> list[Path]:
     return [one for one, kind in kinds.items() if kind != "random" and (one / GRID_FILE).exists()]
 
 
-def needs(dataset: str) -> None:
-    if dataset not in DATASETS:
-        pytest.skip(f"pretrained/ holds no models of {dataset}")
-
-
 def best_point(folder: Path, metric: str) -> tuple[skipw.OperatingPoint | None, pd.Series]:
     """The most accurate point on val, and what the grid says of it on test."""
     grid = read_grid(folder / GRID_FILE)
@@ -125,7 +120,6 @@ def test_the_adding_tasks_figures_come_out_again(folder: Path) -> None:
 
 
 def test_the_simulated_peoples_figures_come_out_again() -> None:
-    needs("har")
     from skipw.data.simulator import NUM_STEPS, STRIDE, plan, record
 
     tested = [recording for recording in plan() if recording.split == "test"][::4]
@@ -146,7 +140,6 @@ def test_the_simulated_peoples_figures_come_out_again() -> None:
 
 
 def test_drawn_digits_are_read() -> None:
-    needs("mnist")
     for folder in repeatable("mnist"):
         point, row = best_point(folder, "accuracy")
         if point is None or row["value"] < 0.95:
@@ -161,7 +154,6 @@ def test_drawn_digits_are_read() -> None:
     not (Path(os.environ.get("SKIPW_MIRROR", "none")) / "mnist").is_dir(), reason="needs the mirror's MNIST"
 )
 def test_mnists_figures_come_out_again() -> None:
-    needs("mnist")
     from skipw.data.mnist import read_images_and_labels, to_sequences
 
     images, labels = read_images_and_labels(Path(os.environ["SKIPW_MIRROR"]) / "mnist", "t10k")
@@ -179,7 +171,6 @@ def test_mnists_figures_come_out_again() -> None:
 
 
 def test_plain_praise_and_plain_blame_are_told_apart() -> None:
-    needs("imdb")
     praise = (
         "A wonderful, moving film. The acting is superb and I loved every minute of it, highly recommended!"
     )

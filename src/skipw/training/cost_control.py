@@ -88,9 +88,12 @@ class CostController:
 
     def restore(self, state: dict[str, float | None]) -> None:
         """Go on from ``state``."""
-        assert state["log_cost"] is not None and state["seen"] is not None
+        assert state["log_cost"] is not None
         self._log_cost, self._share = state["log_cost"], state["share"]
-        self._first, self._seen = state["first"], int(state["seen"])
+        self._first, self._seen = (
+            state.get("first"),
+            int(state.get("seen") or 0),
+        )  # absent in older checkpoints
 
 
 def controller_for(settings: TrainSettings) -> CostController | None:
