@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -123,7 +124,12 @@ class Schedule:
         if isinstance(at, Schedule):
             return at
         if at is None:
-            at = OperatingPoint()
+            return _default()
         if not isinstance(at, OperatingPoint):
             raise BudgetError(f"expected an OperatingPoint or a Schedule, got {type(at).__name__}.")
         return cls([(0, at)])
+
+
+@functools.cache
+def _default() -> Schedule:
+    return Schedule([(0, OperatingPoint())])

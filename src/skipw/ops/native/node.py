@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import functools
 import weakref
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from skipw.operating_point import Schedule
 from skipw.ops.call import Call, GateKind
 from skipw.ops.native import abi
-from skipw.ops.state import SkipState, parts
+from skipw.ops.state import parts
 
 __all__ = ["Node", "Tensors", "tape_bytes"]
 
@@ -27,8 +26,7 @@ Gathered = tuple[Tensor | None, ...]
 def _dense(tensor: Tensor | None) -> Tensor | None:
     if tensor is None:
         return None
-    plain = tensor.detach() if tensor.requires_grad else tensor
-    return plain if plain.is_contiguous() else plain.contiguous()
+    return tensor if tensor.is_contiguous() else tensor.contiguous()
 
 
 def _filled(like: Tensor | None) -> Tensor | None:
@@ -112,12 +110,14 @@ class Tensors:
         return written
 
     def _state_to_change(self) -> dict[str, Tensor]:
-        """Copies of what the state holds beside its layers: the library writes into them."""
-        copies = {}
-        for field in dataclasses.fields(SkipState):
-            value = getattr(self.call.state, field.name)
-            if isinstance(value, Tensor) and field.name != "last_input":  # that one is only read
-                copies[field.name] = value.detach().clone(memory_format=torch.contiguous_format)
+        """Copies of what the state holds beside its layers and the last input: the library writes into them."""
+        state = self.call.state
+        counters = ("step", "offset", "used", "last_update", *(() if state.budget is None else ("budget",)))
+        copies = dict(zip(counters, torch.stack([getattr(state, name) for name in counters]), strict=True))
+        for name in ("importance", "selected", "noise", "accumulated", "increment", "threshold"):
+            value = getattr(state, name)
+            if value is not None:
+                copies[name] = value.detach().clone(memory_format=torch.contiguous_format)
         return copies
 
     def _struct(self, x: Tensor, written: _Written) -> abi.Call:

@@ -26,16 +26,16 @@ class Backward {
         skipped_(call, gradients, shape, weights, table, gates_) {
     layers_.reserve(static_cast<size_t>(shape.layers));
     for (int64_t l = 0; l < shape.layers; ++l) layers_.emplace_back(shape, table, l, scatter && l == 0);
-    recurrent_flow_.resize(kShardRows * shape.hp);
-    if (shape.layers > 1) below_.resize(kShardRows * shape.hp);
-    if (gradients.x != nullptr) input_flow_.resize(kShardRows * shape.dp);
+    recurrent_flow_.resize(kRoundRows * shape.hp);
+    if (shape.layers > 1) below_.resize(kRoundRows * shape.hp);
+    if (gradients.x != nullptr) input_flow_.resize(kRoundRows * shape.dp);
   }
 
   void run(const Shard<Real>& shard) {
     begin(shard);
     for (size_t round = shard.rounds.size() - 1; round-- > 0;)
-      for (int64_t from = shard.rounds[round]; from < shard.rounds[round + 1]; from += kShardRows)
-        events(shard, from, std::min(from + kShardRows, shard.rounds[round + 1]));
+      for (int64_t from = shard.rounds[round]; from < shard.rounds[round + 1]; from += kRoundRows)
+        events(shard, from, std::min(from + kRoundRows, shard.rounds[round + 1]));
     stretches_.clear();
     for (int64_t row = shard.first; row < shard.end; ++row) {
       const Real increment = shape_.accumulating ? memory_.increment[static_cast<size_t>(row)] : Real(0);
@@ -79,7 +79,7 @@ class Backward {
     gates_.end(shard.end);
   }
 
-  // The processed inputs [from, to) of one round, at most kShardRows, and what was skipped after them.
+  // The processed inputs [from, to) of one round, at most kRoundRows, and what was skipped after them.
   void events(const Shard<Real>& shard, int64_t from, int64_t to) {
     stretches_.clear();
     for (int64_t e = from; e < to; ++e) {
@@ -90,21 +90,25 @@ class Backward {
     }
     skipped_.walk(stretches_);
     const Event<Real>* round = shard.events.data() + from;
+    inner_.assign(static_cast<size_t>(to - from), Real(0));
     for (int64_t m = 0; m < to - from; ++m) decide(round[m]);
     for (int64_t l = shape_.layers - 1; l >= 0; --l) layer(l, round, to - from);
-    for (int64_t m = 0; m < to - from; ++m) cursor(round[m].row) = round[m].step;
+    for (int64_t m = 0; m < to - from; ++m) {
+      if (shape_.windowed) gates_.add_slot(round[m].row, round[m].step, inner_[static_cast<size_t>(m)]);
+      cursor(round[m].row) = round[m].step;
+    }
   }
 
-  // du_t of a processed input, and for an accumulating gate what its logit asks of the candidate.
+  // What a processed input gets besides the flow of its state: its output's gradient, and that of the logit which an
+  // accumulating gate has of its candidate.
   void decide(const Event<Real>& event) {
     Real* running = flow(event.row);
     skipped_.add_output_gradient(event.row, event.step, running);
-    if (!shape_.gated()) return;
+    if (!shape_.accumulating) return;
     Real inner = 0;
     for (int64_t l = 0; l < shape_.layers; ++l)
       inner += kernels<Real>().weighted_difference(running + shape_.flow_at(l), event.after + shape_.at(l),
                                    event.before + shape_.at(l), shape_.parts * shape_.hp);
-    if (shape_.windowed) return gates_.add_slot(event.row, event.step, inner);
     const Real d_logit =
         gates_.accumulate(event.row, event.step, inner, event.probability, event.increment, true);
     gates_.add_logit(d_logit, event.after + shape_.view_at(),
@@ -116,9 +120,8 @@ class Backward {
     const int64_t first = sums.room(count);
     for (int64_t m = 0; m < count; ++m) {
       const Event<Real>& event = round[m];
-      Real* running = flow(event.row) + shape_.flow_at(l);
-      if (l + 1 < shape_.layers) kernels<Real>().add(running, below_.data() + m * shape_.hp, shape_.hp);
-      derive(l, event, running, sums.row(first + m));
+      const Real* below = l + 1 < shape_.layers ? below_.data() + m * shape_.hp : nullptr;
+      inner_[static_cast<size_t>(m)] += derive(l, event, below, sums.row(first + m));
       const int64_t place = event.row * shape_.steps + event.step;
       const int32_t token = l == 0 && shape_.inputs == InputMode::kTable ? table_.index(place) : -1;
       const Real* input = l > 0 ? event.after + shape_.at(l - 1)
@@ -137,8 +140,9 @@ class Backward {
       input_gradients(round, count, projected, sums.stride());
   }
 
-  // Through one cell: `running` becomes what goes straight to the state before, `row` the gates' gradients.
-  void derive(int64_t l, const Event<Real>& event, Real* running, Real* row) const {
+  // Through one cell: the flow becomes what goes straight to the state before, `row` the gates' gradients. Returns the
+  // layer's part of du_t.
+  Real derive(int64_t l, const Event<Real>& event, const Real* below, Real* row) {
     const int64_t place = event.row * shape_.steps + event.step;
     const Real* gx = nullptr;
     if (l > 0 || shape_.inputs == InputMode::kRows)
@@ -146,8 +150,9 @@ class Backward {
     else if (shape_.inputs == InputMode::kTable)
       gx = table_.projected(table_.index(place));
     const Real* x = static_cast<const Real*>(call_.x) + place * shape_.input_size;
-    shape_.cell->backward(event.before + shape_.at(l), event.after + shape_.at(l), weights_.inputs(shape_, gx, x),
-                          shape_.hidden, running, row);
+    return shape_.cell->backward(event.before + shape_.at(l), event.after + shape_.at(l),
+                                 weights_.inputs(shape_, gx, x), shape_.hidden, below,
+                                 flow(event.row) + shape_.flow_at(l), row);
   }
 
   void input_gradients(const Event<Real>* round, int64_t count, const Real* projected, int64_t stride) {
@@ -176,6 +181,7 @@ class Backward {
   int64_t first_ = 0;
   Buffer<Real> flows_, recurrent_flow_, below_, input_flow_;
   std::vector<int64_t> cursors_;
+  std::vector<Real> inner_;  // <ds_t, c - s> of the processed inputs at hand
   std::vector<Stretch<Real>> stretches_;
 };
 

@@ -39,18 +39,23 @@ class Forward {
     int64_t filled = 0;  // outputs written so far
   };
 
-  // The records before the first input: the state that came in, and its recurrent products. Rows that start alike share
-  // one.
+  // What is kept of a row between its processed inputs: the whole record in training, the state alone in inference.
+  int64_t kept() const { return shape_.training ? shape_.record : shape_.flow; }
+  int64_t kept_at(int64_t layer) const { return shape_.training ? shape_.at(layer) : shape_.flow_at(layer); }
+  int64_t kept_view_at() const { return kept_at(shape_.layers - 1) + (shape_.parts - 1) * shape_.hp; }
+
+  // What is kept before the first input: the state that came in, and in training its recurrent products. Rows that start
+  // alike share one.
   void begin() {
     const bool alike = all_start_alike();
     const int64_t records = alike ? 1 : rows_;
     Real* starts = take(records);
     shard_.start = starts;
-    shard_.start_stride = alike ? 0 : shape_.record;
+    shard_.start_stride = alike ? 0 : kept();
     for (int64_t i = 0; i < records; ++i)
       for (int64_t l = 0; l < shape_.layers; ++l)
         for (int p = 0; p < shape_.parts; ++p) {
-          Real* to = starts + i * shape_.record + shape_.at(l) + p * shape_.hp;
+          Real* to = starts + i * kept() + kept_at(l) + p * shape_.hp;
           std::memcpy(to, first_state(l, p, i), state_bytes());
           std::fill(to + shape_.hidden, to + shape_.hp, Real(0));
         }
@@ -58,7 +63,7 @@ class Forward {
       for (int64_t l = 0; l < shape_.layers; ++l) recurrent_product(l, records, starts);
     } else {
       homes_ = alike ? take(rows_) : starts;
-      round_.resize(rows_ * shape_.record);
+      round_.resize(kRoundRows * shape_.record);
     }
     active_.resize(static_cast<size_t>(rows_));
     for (int64_t i = 0; i < rows_; ++i) {
@@ -71,7 +76,7 @@ class Forward {
   }
 
   Real* take(int64_t records) {
-    return static_cast<Real*>(shard_.arena.take(static_cast<size_t>(records * shape_.record) * sizeof(Real)));
+    return static_cast<Real*>(shard_.arena.take(static_cast<size_t>(records * kept()) * sizeof(Real)));
   }
 
   size_t state_bytes() const { return static_cast<size_t>(shape_.hidden) * sizeof(Real); }
@@ -122,7 +127,7 @@ class Forward {
     views_.resize(rows_ * shape_.hp);
     logits_.resize(rows_ * shape_.lp);
     for (int64_t m = 0; m < count; ++m)
-      std::memcpy(views_.data() + m * shape_.hp, row_of(opening_, m).record + shape_.view_at(),
+      std::memcpy(views_.data() + m * shape_.hp, row_of(opening_, m).record + kept_view_at(),
                   static_cast<size_t>(shape_.hp) * sizeof(Real));
     weights_.gate.product(count, views_.data(), shape_.hp, logits_.data(), shape_.lp, Start::kBias,
                           weights_.gate_bias.data());
@@ -144,35 +149,42 @@ class Forward {
         logits[i] += weights_.gate_seen.data()[e * shape_.window + i] * seen_[static_cast<size_t>(e)];
   }
 
-  Row& row_of(const std::vector<int32_t>& list, int64_t m) {
-    return active_[static_cast<size_t>(list[static_cast<size_t>(m)])];
-  }
+  Row& active_row(int32_t i) { return active_[static_cast<size_t>(i)]; }
+  Row& row_of(const std::vector<int32_t>& list, int64_t m) { return active_row(list[static_cast<size_t>(m)]); }
 
-  // One processed input of each row in events_. Training makes a record's recurrent products with its state, since
-  // skipped inputs read them too; inference makes them when the row's next processed input asks for them.
+  // One processed input of each row in events_, a few rows at a time: their records stay in the core's nearest caches
+  // from the first product to the last.
   void round() {
     const int64_t count = static_cast<int64_t>(events_.size());
     Real* records = shape_.training ? take(count) : round_.data();
+    for (int64_t from = 0; from < count; from += kRoundRows)
+      process(events_.data() + from, std::min(kRoundRows, count - from),
+              shape_.training ? records + from * shape_.record : records);
+    if (shape_.training) shard_.rounds.push_back(static_cast<int64_t>(shard_.events.size()));
+  }
+
+  // Training makes a record's recurrent products with its state, since skipped inputs read them too; inference makes them
+  // when the row's next processed input asks for them.
+  void process(const int32_t* rows, int64_t count, Real* records) {
     for (int64_t l = 0; l < shape_.layers; ++l) {
       if (!shape_.training) {
         for (int64_t m = 0; m < count; ++m)
-          copy_state(l, row_of(events_, m).record, records + m * shape_.record);
+          copy_state(active_row(rows[m]).record + kept_at(l), records + m * shape_.record + shape_.at(l));
         recurrent_product(l, count, records);
       }
       if (l > 0)
         projection_product(l, count, records + shape_.at(l - 1), shape_.record, records);
       else if (shape_.inputs == InputMode::kRows)
-        gather_and_project(count, records);
-      for (int64_t m = 0; m < count; ++m) candidate(l, row_of(events_, m), records + m * shape_.record);
+        gather_and_project(rows, count, records);
+      for (int64_t m = 0; m < count; ++m) candidate(l, active_row(rows[m]), records + m * shape_.record);
       if (shape_.training) recurrent_product(l, count, records);
     }
-    for (int64_t m = 0; m < count; ++m) settle(row_of(events_, m), records + m * shape_.record);
-    if (shape_.training) shard_.rounds.push_back(static_cast<int64_t>(shard_.events.size()));
+    for (int64_t m = 0; m < count; ++m) settle(active_row(rows[m]), records + m * shape_.record);
   }
 
-  void copy_state(int64_t layer, const Real* from, Real* to) const {
-    std::memcpy(to + shape_.at(layer), from + shape_.at(layer),
-                static_cast<size_t>(shape_.parts * shape_.hp) * sizeof(Real));
+  // All parts of one layer.
+  void copy_state(const Real* from, Real* to) const {
+    std::memcpy(to, from, static_cast<size_t>(shape_.parts * shape_.hp) * sizeof(Real));
   }
 
   void projection_product(int64_t layer, int64_t count, const Real* from, int64_t stride, Real* records) const {
@@ -181,11 +193,11 @@ class Forward {
                          w.projection_bias.data());
   }
 
-  void gather_and_project(int64_t count, Real* records) {
+  void gather_and_project(const int32_t* rows, int64_t count, Real* records) {
     const int64_t width = shape_.input_size;
-    gathered_.resize(rows_ * width);
+    gathered_.resize(kRoundRows * width);
     for (int64_t m = 0; m < count; ++m)
-      std::memcpy(gathered_.data() + m * width, input(row_of(events_, m)), static_cast<size_t>(width) * sizeof(Real));
+      std::memcpy(gathered_.data() + m * width, input(active_row(rows[m])), static_cast<size_t>(width) * sizeof(Real));
     projection_product(0, count, gathered_.data(), width, records);
   }
 
@@ -218,8 +230,8 @@ class Forward {
           {static_cast<int32_t>(row.cursor.row), row.cursor.step, row.record, record, increment, probability});
       row.record = record;
     } else {
-      row.record = homes_ + (row.cursor.row - shard_.first) * shape_.record;
-      for (int64_t l = 0; l < shape_.layers; ++l) copy_state(l, record, row.record);
+      row.record = homes_ + (row.cursor.row - shard_.first) * kept();
+      for (int64_t l = 0; l < shape_.layers; ++l) copy_state(record + shape_.at(l), row.record + kept_at(l));
     }
     chooser_.processed(row.cursor, probability);
   }
@@ -229,7 +241,7 @@ class Forward {
     if (call_.output == nullptr) return;
     Real* to = static_cast<Real*>(call_.output) + row.cursor.row * shape_.steps * shape_.hidden;
     for (; row.filled < step; ++row.filled)
-      std::memcpy(to + row.filled * shape_.hidden, row.record + shape_.top_at(),
+      std::memcpy(to + row.filled * shape_.hidden, row.record + kept_at(shape_.layers - 1),
                   static_cast<size_t>(shape_.hidden) * sizeof(Real));
   }
 
@@ -240,7 +252,7 @@ class Forward {
       for (int64_t l = 0; l < shape_.layers; ++l)
         for (int p = 0; p < shape_.parts; ++p) {
           Real* to = static_cast<Real*>(call_.layers_after[l * shape_.parts + p]);
-          std::memcpy(to + row.cursor.row * shape_.hidden, row.record + shape_.at(l) + p * shape_.hp,
+          std::memcpy(to + row.cursor.row * shape_.hidden, row.record + kept_at(l) + p * shape_.hp,
                       static_cast<size_t>(shape_.hidden) * sizeof(Real));
         }
     }

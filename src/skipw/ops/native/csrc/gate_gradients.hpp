@@ -28,7 +28,7 @@ class GateGradients {
     clear(bias_, slots);
     if (shape.windowed) {
       logits_.resize(kPending * shape.lp);
-      views_.resize(kPending * shape.hp);
+      views_.resize(static_cast<size_t>(kPending));
       factors_.resize(static_cast<size_t>(shape.window));
       seen_.resize(static_cast<size_t>(shape.seen));
       clear(seen_sums_, std::max<int64_t>(shape.seen * shape.window, 1));
@@ -98,10 +98,9 @@ class GateGradients {
       factors_[static_cast<size_t>(i)] = factor * logits[i];
     }
     if (factor != Real(0))
-      kernels<Real>().add_rows(window, shape_.hp, weights_.gate_rows.data(), shape_.hp, factors_.data(), 1, flow);
+      kernels<Real>().add_rows(window, shape_.hp, weights_.gate_rows.data(), shape_.hp, factors_.data(), flow);
     if (shape_.seen > 0) open_seen(row, t, last_update, logits, slots);
-    std::memcpy(views_.data() + pending_ * shape_.hp, view, static_cast<size_t>(shape_.hp) * sizeof(Real));
-    ++pending_;
+    views_[static_cast<size_t>(pending_++)] = view;
     return factor != Real(0);
   }
 
@@ -129,10 +128,10 @@ class GateGradients {
   // The logit's gradient of a processed input: the gate's sums, and what goes into the candidate's `flow`.
   void add_logit(Real d_logit, const Real* view, Real* flow) {
     bias_.data()[0] += d_logit;
-    kernels<Real>().add_rows(1, shape_.hp, view, shape_.hp, &d_logit, 1, weight_.data());
+    kernels<Real>().add_rows(1, shape_.hp, view, shape_.hp, &d_logit, weight_.data());
     const Real factor = static_cast<Real>(call_.state_gradient) * d_logit;
     if (call_.state_gradient != 0.0)
-      kernels<Real>().add_rows(1, shape_.hp, weights_.gate_rows.data(), shape_.hp, &factor, 1, flow);
+      kernels<Real>().add_rows(1, shape_.hp, weights_.gate_rows.data(), shape_.hp, &factor, flow);
   }
 
   // The gradients of the state that the rows came in with.
@@ -223,8 +222,7 @@ class GateGradients {
 
   void flush() {
     if (pending_ == 0) return;
-    kernels<Real>().outer(pending_, shape_.window, shape_.hp, logits_.data(), shape_.lp, views_.data(), shape_.hp,
-                weight_.data(), shape_.hp, scratch_.data());
+    kernels<Real>().outer(pending_, shape_.window, shape_.hp, logits_.data(), shape_.lp, views_.data(), weight_.data(), shape_.hp, scratch_.data());
     pending_ = 0;
   }
 
@@ -238,7 +236,8 @@ class GateGradients {
   Buffer<Real> ranked_;  // likewise, the states' part of it where the selection's gradient is zero_sum
   std::vector<Real> accumulated_, increment_, factors_;
   std::vector<Real> seen_;
-  Buffer<Real> weight_, time_, bias_, logits_, views_, scratch_, seen_sums_;
+  std::vector<const Real*> views_;  // in the tape's records
+  Buffer<Real> weight_, time_, bias_, logits_, scratch_, seen_sums_;
 };
 
 }  // namespace skipw

@@ -35,15 +35,20 @@ struct Gru {
     }
   }
 
-  // From the candidate's gradient `flow` to the row of gradients and what goes straight to h: `flow` anew.
-  template <class Inputs>
-  static SKIPW_INLINE void backward(const Real* state, const Real* /*after*/, const Inputs& gx, int64_t hp,
-                                    const Tail<Real>& tail, Real* flow, Real* gradients) {
+  // From the candidate's gradient, `flow` + `below`, to the row of gradients and what goes straight to h: `flow` anew.
+  // `inner` += flow (candidate - state).
+  template <bool kBelow, class Inputs>
+  static SKIPW_INLINE void backward(const Real* state, const Real* after, const Inputs& gx, int64_t hp,
+                                    const Tail<Real>& tail, const Real* below, Real* flow, Real* gradients,
+                                    Vec<Real>& inner) {
     const Real* gh = state + hp;
     const Vec<Real> one = broadcast<Real>(1);
     for (int64_t at = 0; at < hp; at += kLanes<Real>) {
       const bool last = at + kLanes<Real> == hp;
-      const Vec<Real> h = load<Real>(state + at), ghn = load<Real>(gh + 2 * hp + at), dc = load<Real>(flow + at);
+      const Vec<Real> h = load<Real>(state + at), ghn = load<Real>(gh + 2 * hp + at);
+      Vec<Real> dc = load<Real>(flow + at);
+      inner += dc * (load<Real>(after + at) - h);
+      if (kBelow) dc += load<Real>(below + at);
       const Vec<Real> r = sigmoid<Real>(gx.added(0, at, load<Real>(gh + at)));
       const Vec<Real> z = sigmoid<Real>(gx.added(1, at, load<Real>(gh + hp + at)));
       const Vec<Real> n = hyperbolic_tangent<Real>(gx.alone(2, at) + r * ghn);

@@ -29,25 +29,54 @@ void inner(const Real* state, const InputProduct<Real>& gx, int64_t n, const Rea
 }
 
 template <class Cell, class Real>
-void backward(const Real* state, const Real* after, const InputProduct<Real>& gx, int64_t n, Real* flow,
-              Real* gradients) {
+Real backward(const Real* state, const Real* after, const InputProduct<Real>& gx, int64_t n, const Real* below,
+              Real* flow, Real* gradients) {
   const int64_t hp = whole_vectors<Real>(n);
   const Tail<Real> tail(n);
-  with_inputs<Real>(gx, hp,
-                    [&](const auto& inputs) { Cell::backward(state, after, inputs, hp, tail, flow, gradients); });
+  Vec<Real> inner = broadcast<Real>(0);
+  with_inputs<Real>(gx, hp, [&](const auto& inputs) {
+    if (below == nullptr)
+      Cell::template backward<false>(state, after, inputs, hp, tail, below, flow, gradients, inner);
+    else
+      Cell::template backward<true>(state, after, inputs, hp, tail, below, flow, gradients, inner);
+  });
+  return sum<Real>(inner);
 }
 
 template <class Real>
-void add_rows(int64_t rows, int64_t size, const Real* a, int64_t a_stride, const Real* factors, int64_t factor_stride,
-              Real* sums) {
+void add_rows(int64_t rows, int64_t size, const Real* a, int64_t a_stride, const Real* factors, Real* sums) {
   for (int64_t at = 0; at < size; at += kLanes<Real>) {
     Vec<Real> all = load<Real>(sums + at);
-    for (int64_t i = 0; i < rows; ++i) {
-      const Vec<Real> v = load<Real>(a + i * a_stride + at);
-      all += factors == nullptr ? v : v * broadcast<Real>(factors[i * factor_stride]);
-    }
+    for (int64_t i = 0; i < rows; ++i) all += load<Real>(a + i * a_stride + at) * broadcast<Real>(factors[i]);
     store<Real>(sums + at, all);
   }
+}
+
+template <class Real, int D>
+SKIPW_INLINE void add_columns_of(int64_t rows, int64_t size, const Real* a, int64_t a_stride, const Real* factors,
+                                 Real* sums) {
+  for (int64_t at = 0; at < size; at += kLanes<Real>) {
+    Vec<Real> all[D + 1];
+    for (int d = 0; d <= D; ++d) all[d] = load<Real>(sums + d * size + at);
+    for (int64_t i = 0; i < rows; ++i) {
+      const Vec<Real> v = load<Real>(a + i * a_stride + at);
+      all[0] += v;
+      for (int d = 0; d < D; ++d) all[d + 1] += v * broadcast<Real>(factors[i * D + d]);
+    }
+    for (int d = 0; d <= D; ++d) store<Real>(sums + d * size + at, all[d]);
+  }
+}
+
+template <class Real>
+void add_columns(int64_t rows, int64_t size, const Real* a, int64_t a_stride, const Real* factors, int64_t d,
+                 Real* sums) {
+  static_assert(kInlineInputs == 2, "one case for each width");
+  if (d == 0)
+    add_columns_of<Real, 0>(rows, size, a, a_stride, factors, sums);
+  else if (d == 1)
+    add_columns_of<Real, 1>(rows, size, a, a_stride, factors, sums);
+  else
+    add_columns_of<Real, 2>(rows, size, a, a_stride, factors, sums);
 }
 
 template <class Real>
@@ -110,8 +139,9 @@ const Kernels<SKIPW_REAL>& kernels<SKIPW_REAL>() {
   using Real = SKIPW_REAL;
   static constexpr Kernels<Real> all = {
       kLanes<Real>,      kPanel<Real>,          cell_kernels<Gru<Real>, Real>(), cell_kernels<Lstm<Real>, Real>(),
-      product<Real>,     outer<Real>,           add_rows<Real>,                  add<Real>,
-      dot<Real>,         weighted_difference<Real>, add_loose<Real>,             all_finite<Real>};
+      product<Real>,     outer<Real>,           add_rows<Real>,                  add_columns<Real>,
+      add<Real>,         dot<Real>,             weighted_difference<Real>,       add_loose<Real>,
+      all_finite<Real>};
   return all;
 }
 

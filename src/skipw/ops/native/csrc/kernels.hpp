@@ -41,9 +41,11 @@ struct CellKernels {
   void (*candidate)(const Real* state, const InputProduct<Real>& gx, int64_t n, Real* to);
   // answer = {<d, candidate - state> over all parts, <w, last part of the candidate>}; the latter if w is not NULL.
   void (*inner)(const Real* state, const InputProduct<Real>& gx, int64_t n, const Real* d, const Real* w, Real* answer);
-  // `flow`, the candidate's gradient, becomes what goes straight to the state before; `gradients` its row of gradients.
-  void (*backward)(const Real* state, const Real* after, const InputProduct<Real>& gx, int64_t n, Real* flow,
-                   Real* gradients);
+  // `flow`, the gradient of the state after, is added to what the layer above asks of h (`below`, may be NULL) and becomes
+  // what goes straight to the state before; `gradients` the row of gradients. Returns <flow, candidate - state> of the
+  // `flow` that came in.
+  Real (*backward)(const Real* state, const Real* after, const InputProduct<Real>& gx, int64_t n, const Real* below,
+                   Real* flow, Real* gradients);
 };
 
 template <class Real>
@@ -54,12 +56,15 @@ struct Kernels {
   // C[rows x columns] from A[rows x depth] and the panels; `bias` of whole vectors with Start::kBias.
   void (*product)(const Panels<Real>& w, int64_t rows, const Real* a, int64_t a_stride, Real* c, int64_t c_stride,
                   Start start, const Real* bias);
-  // C[I x J] += A[P x I]^T B[P x J]. J is a whole number of vectors. `scratch` holds P * panel values.
-  void (*outer)(int64_t rows, int64_t i_size, int64_t j_size, const Real* a, int64_t a_stride, const Real* b,
-                int64_t b_stride, Real* c, int64_t c_stride, Real* scratch);
-  // sums[size] += the rows of A, each times its factor; factors may be NULL: 1. Whole vectors.
-  void (*add_rows)(int64_t rows, int64_t size, const Real* a, int64_t a_stride, const Real* factors,
-                   int64_t factor_stride, Real* sums);
+  // C[I x J] += A[P x I]^T B[P x J], the rows of B wherever they stand. J is a whole number of vectors. `scratch` holds
+  // P * panel values.
+  void (*outer)(int64_t rows, int64_t i_size, int64_t j_size, const Real* a, int64_t a_stride, const Real* const* b,
+                Real* c, int64_t c_stride, Real* scratch);
+  // sums[size] += the rows of A, each times its factor. Whole vectors.
+  void (*add_rows)(int64_t rows, int64_t size, const Real* a, int64_t a_stride, const Real* factors, Real* sums);
+  // sums[0] += the rows of A, and sums[1 + d] += those times factors[row][d] for each d < D; `size` values each.
+  void (*add_columns)(int64_t rows, int64_t size, const Real* a, int64_t a_stride, const Real* factors, int64_t d,
+                      Real* sums);
   // to += from, and the inner products <a, b> and <d, a - b>; whole vectors.
   void (*add)(Real* to, const Real* from, int64_t size);
   Real (*dot)(const Real* a, const Real* b, int64_t size);

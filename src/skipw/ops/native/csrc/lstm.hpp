@@ -35,10 +35,12 @@ struct Lstm {
     }
   }
 
-  // From the candidate's gradient `flow`, [dh | dc], to the row of gradients and what goes straight to (h, c): `flow` anew.
-  template <class Inputs>
+  // From the candidate's gradient, `flow` = [dh | dc] + [`below` | 0], to the row of gradients and what goes straight to
+  // (h, c): `flow` anew. `inner` += flow (candidate - state).
+  template <bool kBelow, class Inputs>
   static SKIPW_INLINE void backward(const Real* state, const Real* after, const Inputs& gx, int64_t hp,
-                                    const Tail<Real>& tail, Real* flow, Real* gradients) {
+                                    const Tail<Real>& tail, const Real* below, Real* flow, Real* gradients,
+                                    Vec<Real>& inner) {
     const Real* gh = state + 2 * hp;
     const Vec<Real> one = broadcast<Real>(1), zero = broadcast<Real>(0);
     for (int64_t at = 0; at < hp; at += kLanes<Real>) {
@@ -48,9 +50,12 @@ struct Lstm {
       const Vec<Real> f = sigmoid<Real>(gx.added(1, at, load<Real>(gh + hp + at)));
       const Vec<Real> g = hyperbolic_tangent<Real>(gx.added(2, at, load<Real>(gh + 2 * hp + at)));
       const Vec<Real> o = sigmoid<Real>(gx.added(3, at, load<Real>(gh + 3 * hp + at)));
-      const Vec<Real> squashed = hyperbolic_tangent<Real>(load<Real>(after + hp + at));
-      const Vec<Real> dh = load<Real>(flow + at);
-      const Vec<Real> dc = load<Real>(flow + hp + at) + dh * o * (one - squashed * squashed);
+      const Vec<Real> made = load<Real>(after + hp + at), asked = load<Real>(flow + hp + at);
+      const Vec<Real> squashed = hyperbolic_tangent<Real>(made);
+      Vec<Real> dh = load<Real>(flow + at);
+      inner += dh * (load<Real>(after + at) - load<Real>(state + at)) + asked * (made - before);
+      if (kBelow) dh += load<Real>(below + at);
+      const Vec<Real> dc = asked + dh * o * (one - squashed * squashed);
       put(gradients + at, dc * g * i * (one - i), tail, last);
       put(gradients + hp + at, dc * before * f * (one - f), tail, last);
       put(gradients + 2 * hp + at, dc * i * (one - g * g), tail, last);

@@ -11,6 +11,8 @@ namespace skipw {
 
 // Rows that walk together: their records fit into a core's cache. Inference keeps one record a row.
 constexpr int64_t kShardRows = 128, kInferenceRows = 512;
+// Rows whose products and cells are done together.
+constexpr int64_t kRoundRows = 48;
 
 enum class InputMode {
   kNarrow,  // multiplied where it is needed (D <= kInlineInputs)

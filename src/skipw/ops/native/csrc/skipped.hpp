@@ -63,7 +63,7 @@ class Skipped {
   }
 
  private:
-  static constexpr int64_t kBlock = 128;
+  static constexpr int64_t kBlock = 48;
 
   struct Item {
     const Stretch<Real>* stretch;

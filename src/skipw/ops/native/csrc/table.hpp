@@ -12,6 +12,7 @@ namespace skipw {
 constexpr int64_t kWideInputs = 16;   // narrower rows are not worth a search
 constexpr int64_t kSample = 512;      // rows looked at before the search
 constexpr int64_t kProbes = 8;        // rows that may share their first bytes before one is given up on
+constexpr int64_t kAhead = 8;         // rows between a hash and its comparison
 
 template <class Real>
 class Table {
@@ -31,11 +32,21 @@ class Table {
     if (width < kWideInputs || call.batch * call.steps >= INT32_MAX || !worth_it(call, x)) return;
     index_.assign(static_cast<size_t>(call.batch * call.steps), -1);
     std::vector<int32_t> slots(slots_for(call.batch * call.steps), -1);
-    for (int64_t b = 0; b < call.batch; ++b)
-      for (int64_t t = 0; t < call.lengths[b]; ++t) {
-        const int64_t place = b * call.steps + t;
-        index_[static_cast<size_t>(place)] = insert(slots, x + place * width, width);
+    // What a row is compared with lies anywhere: it is asked for while the rows before it are compared.
+    uint64_t hashes[kAhead];
+    for (int64_t b = 0; b < call.batch; ++b) {
+      const Real* rows = x + b * call.steps * width;
+      const int64_t length = call.lengths[b];
+      for (int64_t t = 0; t < std::min(kAhead, length); ++t) hashes[t] = hash(rows + t * width);
+      for (int64_t t = 0; t < length; ++t) {
+        if (t + kAhead / 2 < length) fetch(slots, hashes[(t + kAhead / 2) % kAhead], width);
+        index_[static_cast<size_t>(b * call.steps + t)] = insert(slots, hashes[t % kAhead], rows + t * width, width);
+        if (t + kAhead < length) {
+          hashes[t % kAhead] = hash(rows + (t + kAhead) * width);
+          __builtin_prefetch(slots.data() + (hashes[t % kAhead] & (slots.size() - 1)));
+        }
       }
+    }
   }
 
   // The product of all distinct rows, shared out over the threads.
@@ -86,9 +97,18 @@ class Table {
     return seen.size() * 10 < looked_at * 9;
   }
 
-  int32_t insert(std::vector<int32_t>& slots, const Real* row, int64_t width) {
+  // Into the cache with the row that one of this hash will be compared with first.
+  void fetch(const std::vector<int32_t>& slots, uint64_t hash, int64_t width) const {
+    const int32_t found = slots[hash & (slots.size() - 1)];
+    if (found < 0) return;
+    const char* from = reinterpret_cast<const char*>(rows_[static_cast<size_t>(found)]);
+    const int64_t bytes = width * static_cast<int64_t>(sizeof(Real));
+    for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(from + at);
+  }
+
+  int32_t insert(std::vector<int32_t>& slots, uint64_t hash, const Real* row, int64_t width) {
     const size_t mask = slots.size() - 1, bytes = static_cast<size_t>(width) * sizeof(Real);
-    size_t at = hash(row) & mask;
+    size_t at = hash & mask;
     for (int64_t probe = 0; slots[at] >= 0; ++probe, at = (at + 1) & mask)
       if (probe < kProbes && std::memcmp(rows_[static_cast<size_t>(slots[at])], row, bytes) == 0) return slots[at];
     slots[at] = static_cast<int32_t>(rows_.size());

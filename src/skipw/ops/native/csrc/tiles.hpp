@@ -79,14 +79,14 @@ void product(const Panels<Real>& w, int64_t rows, const Real* a, int64_t a_strid
 }
 
 template <class Real>
-void outer(int64_t rows, int64_t i_size, int64_t j_size, const Real* a, int64_t a_stride, const Real* b,
-           int64_t b_stride, Real* c, int64_t c_stride, Real* scratch) {
+void outer(int64_t rows, int64_t i_size, int64_t j_size, const Real* a, int64_t a_stride, const Real* const* b, Real* c,
+           int64_t c_stride, Real* scratch) {
   constexpr int n = kLanes<Real>;
   for (int64_t j = 0; j < j_size; j += kPanel<Real>) {
     const int width = j_size - j < kPanel<Real> ? 1 : 2;
     for (int64_t p = 0; p < rows; ++p)
       for (int v = 0; v < width; ++v)
-        store<Real>(scratch + p * kPanel<Real> + v * n, load<Real>(b + p * b_stride + j + v * n));
+        store<Real>(scratch + p * kPanel<Real> + v * n, load<Real>(b[p] + j + v * n));
     column_of_tiles<Real, true>(i_size, width, rows, a, a_stride, scratch, c + j, c_stride, nullptr,
                                 Start::kAccumulate);
   }

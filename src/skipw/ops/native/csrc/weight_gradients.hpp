@@ -25,15 +25,16 @@ class LayerGradients {
     padded_width_ = layer == 0 ? shape.dp : shape.hp;
     narrow_ = layer == 0 && shape.inputs == InputMode::kNarrow;
     rows_.resize(kPending * stride_);
-    before_.resize(kPending * shape.hp);
+    before_.resize(static_cast<size_t>(kPending));
     scratch_.resize(kPending * kernels<Real>().panel);
     clear(recurrent_, shape.gates * shape.hp);
-    clear(bias_, 2 * shape.gates);
+    sums_width_ = shape.cell->gradient_rows * shape.hp;
+    clear(sums_, (1 + (narrow_ ? width_ : 0)) * sums_width_);
     if (narrow_) {
       narrow_inputs_.resize(kPending * width_);
-      clear(projection_, shape.gates * width_);
     } else {
-      inputs_.resize(kPending * padded_width_);
+      met_inputs_.resize(static_cast<size_t>(kPending));
+      if (layer == 0) inputs_.resize(kPending * padded_width_);
       if (!scatter) clear(projection_, shape.gates * padded_width_);
     }
     if (scatter) {
@@ -54,14 +55,17 @@ class LayerGradients {
   Real* row(int64_t i) { return rows_.data() + i * stride_; }
   int64_t stride() const { return stride_; }
 
-  // What row i met: h before it, and the layer's input (a padded h, a row of x, or a token).
+  // What row i met: h before it, and the layer's input (a padded h, a row of x, or a token). Both stand in the tape's
+  // records until the backward pass ends; a row of x is copied, because a product reads whole vectors of it.
   void met(int64_t i, const Real* h, const Real* input, int32_t token) {
-    std::memcpy(before_.data() + i * shape_.hp, h, static_cast<size_t>(shape_.hp) * sizeof(Real));
+    before_[static_cast<size_t>(i)] = h;
     if (narrow_) {
       std::memcpy(narrow_inputs_.data() + i * width_, input, static_cast<size_t>(width_) * sizeof(Real));
     } else if (scatter_) {
       tokens_[static_cast<size_t>(i)] = token;
       touched_[static_cast<size_t>(token)] = 1;
+    } else if (layer_ > 0) {
+      met_inputs_[static_cast<size_t>(i)] = input;
     } else {
       put_input(i, input);
     }
@@ -71,18 +75,18 @@ class LayerGradients {
     if (used_ == 0) return;
     const Real* recurrent = rows_.data() + shape_.cell->recurrent_at * shape_.hp;
     const Real* projected = rows_.data() + shape_.cell->projected_at * shape_.hp;
-    kernels<Real>().outer(used_, shape_.gates, shape_.hp, recurrent, stride_, before_.data(), shape_.hp, recurrent_.data(),
-                shape_.hp, scratch_.data());
-    add_columns(recurrent, bias_.data());
-    add_columns(projected, bias_.data() + shape_.gates);
+    kernels<Real>().outer(used_, shape_.gates, shape_.hp, recurrent, stride_, before_.data(), recurrent_.data(), shape_.hp,
+                           scratch_.data());
+    kernels<Real>().add_columns(used_, sums_width_, rows_.data(), stride_, narrow_inputs_.data(), narrow_ ? width_ : 0,
+                                sums_.data());
     if (narrow_) {
-      for (int64_t d = 0; d < width_; ++d) add_columns(projected, projection_.data() + d * shape_.gates, d);
+      // The products with so few inputs are among these sums.
     } else if (scatter_) {
       for (int64_t i = 0; i < used_; ++i)
         kernels<Real>().add(by_token_.data() + tokens_[static_cast<size_t>(i)] * shape_.gates, projected + i * stride_, shape_.gates);
     } else {
-      kernels<Real>().outer(used_, shape_.gates, padded_width_, projected, stride_, inputs_.data(), padded_width_,
-                  projection_.data(), padded_width_, scratch_.data());
+      kernels<Real>().outer(used_, shape_.gates, padded_width_, projected, stride_, met_inputs_.data(),
+                            projection_.data(), padded_width_, scratch_.data());
     }
     used_ = 0;
   }
@@ -99,27 +103,29 @@ class LayerGradients {
     for (int g = 0; g < shape_.cell->gates; ++g)
       for (int64_t i = 0; i < n; ++i) {
         const int64_t from = g * shape_.hp + i, to = g * n + i, hh = shape_.cell->recurrent_gate[g] * n + i;
-        bias_hh[hh] += bias_.data()[from];
-        bias_ih[to] += bias_.data()[shape_.gates + from];
+        bias_hh[hh] += sums_.data()[shape_.cell->recurrent_at * shape_.hp + from];
+        const Real* projected = sums_.data() + shape_.cell->projected_at * shape_.hp + from;
+        bias_ih[to] += projected[0];
         kernels<Real>().add_loose(weight_hh + hh * n, recurrent_.data() + from * shape_.hp, n);
         if (!narrow_)
           kernels<Real>().add_loose(weight_ih + to * width_, projection_.data() + from * padded_width_, width_);
         for (int64_t j = 0; narrow_ && j < width_; ++j)
-          weight_ih[to * width_ + j] += projection_.data()[j * shape_.gates + from];
+          weight_ih[to * width_ + j] += projected[(1 + j) * sums_width_];
       }
   }
 
  private:
-  void put_input(int64_t i, const Real* input) {
+  // Where a padded copy of what row i met is written.
+  Real* padded_input(int64_t i) {
     Real* to = inputs_.data() + i * padded_width_;
-    std::memcpy(to, input, static_cast<size_t>(width_) * sizeof(Real));
-    std::fill(to + width_, to + padded_width_, Real(0));
+    met_inputs_[static_cast<size_t>(i)] = to;
+    return to;
   }
 
-  // sums += the rows collected, each times its d-th input if d >= 0.
-  void add_columns(const Real* from, Real* sums, int64_t d = -1) const {
-    kernels<Real>().add_rows(used_, shape_.gates, from, stride_, d < 0 ? nullptr : narrow_inputs_.data() + d, width_,
-                             sums);
+  void put_input(int64_t i, const Real* input) {
+    Real* to = padded_input(i);
+    std::memcpy(to, input, static_cast<size_t>(width_) * sizeof(Real));
+    std::fill(to + width_, to + padded_width_, Real(0));
   }
 
   void multiply_tokens() {
@@ -131,19 +137,21 @@ class LayerGradients {
         if (touched_[static_cast<size_t>(start + i)] != 0)
           put_input(i, table_.input(static_cast<int32_t>(start + i)));
         else
-          std::fill_n(inputs_.data() + i * padded_width_, padded_width_, Real(0));
+          std::fill_n(padded_input(i), padded_width_, Real(0));
       }
       kernels<Real>().outer(count, shape_.gates, padded_width_, by_token_.data() + start * shape_.gates, shape_.gates,
-                  inputs_.data(), padded_width_, projection_.data(), padded_width_, scratch_.data());
+                            met_inputs_.data(), projection_.data(), padded_width_, scratch_.data());
     }
   }
 
   const Shape<Real>& shape_;
   const Table<Real>& table_;
-  int64_t layer_, stride_, width_, padded_width_, used_ = 0;
+  int64_t layer_, stride_, width_, padded_width_, sums_width_, used_ = 0;
   bool scatter_, narrow_;
-  Buffer<Real> rows_, before_, inputs_, narrow_inputs_, scratch_;
-  Buffer<Real> recurrent_, projection_, bias_, by_token_;
+  std::vector<const Real*> before_, met_inputs_;  // what each row collected met
+  Buffer<Real> rows_, inputs_, narrow_inputs_, scratch_;
+  Buffer<Real> recurrent_, projection_, by_token_;
+  Buffer<Real> sums_;  // [1 + D of a narrow input][sums_width_]: the rows' sums, and those times each input
   std::vector<int32_t> tokens_;
   std::vector<uint8_t> touched_;  // distinct rows that were processed
 };
