@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Sequence
 from ctypes import POINTER, Structure, c_double, c_int32, c_int64, c_void_p
 
+import torch
 from torch import Tensor
 
 from skipw.errors import BackendUnavailableError, ShapeError
@@ -83,7 +85,32 @@ def functions() -> ctypes.CDLL:
         engine.skipw_trim.restype = None
         engine.skipw_tape_bytes.argtypes = [c_void_p]
         engine.skipw_tape_bytes.restype = c_int64
+        engine.skipw_use_openmp.argtypes = [c_void_p]
+        engine.skipw_use_openmp.restype = None
+    _lend_threads(engine, os.environ.get("SKIPW_NATIVE_THREADS", "").strip())
     return engine
+
+
+_lent: list[tuple[ctypes.CDLL, str]] = []  # the library that was told last, and what
+
+
+def _lend_threads(engine: ctypes.CDLL, whose: str) -> None:
+    """Have the library work on PyTorch's own threads, unless ``whose`` is "own": they spin for a while after each of
+    PyTorch's operations, and others would have to share the cores with them.
+    """
+    if _lent != [(engine, whose)]:
+        engine.skipw_use_openmp(None if whose == "own" else _openmp())
+        _lent[:] = [(engine, whose)]
+
+
+def _openmp() -> c_void_p | None:
+    """GOMP_parallel of the OpenMP that PyTorch computes with; None where it uses other threads."""
+    if "ATen parallel backend: OpenMP" not in torch.__config__.parallel_info():
+        return None
+    try:
+        return ctypes.cast(ctypes.CDLL(None).GOMP_parallel, c_void_p)
+    except (AttributeError, OSError, TypeError):  # TypeError: Windows opens no library without a name
+        return None
 
 
 def check(code: int) -> None:

@@ -4,6 +4,7 @@ Environment variables, read at every call:
     SKIPW_NATIVE=0: no native library.
     SKIPW_NATIVE_VARIANT=plain|avx2|avx512: this variant instead of the best one.
     SKIPW_NATIVE_LIBRARY=/path/to/file.so: this file instead of those that come with the package.
+    SKIPW_NATIVE_THREADS=own: threads made for each call instead of PyTorch's (thread sanitizers know those only).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from skipw.errors import BackendUnavailableError
 
 __all__ = ["ABI_VERSION", "forget", "load", "variant", "why_not"]
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 """What skipw_abi_version() has to answer: one more whenever a struct or a function of skipw_engine.h changes."""
 
 _OFF = ("0", "off", "no", "false")

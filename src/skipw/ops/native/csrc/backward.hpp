@@ -4,6 +4,8 @@
 // the recurrent product that the record holds. `Skipped` does that; here the processed inputs are done.
 #pragma once
 
+#include <memory>
+
 #include "skipped.hpp"
 
 namespace skipw {
@@ -45,6 +47,20 @@ class Backward {
     }
     skipped_.walk(stretches_);
     end(shard);
+  }
+
+  // What was collected so far becomes sums.
+  void flush() {
+    for (LayerGradients<Real>& layer : layers_) layer.flush();
+    gates_.flush();
+  }
+
+  // Share `share` of `shares` of the tokens, after all threads have flushed.
+  static void multiply_tokens(const std::vector<std::unique_ptr<Backward>>& all, size_t share, int64_t distinct) {
+    std::vector<LayerGradients<Real>*> first;
+    for (const auto& one : all) first.push_back(&one->layers_[0]);
+    const int64_t shares = static_cast<int64_t>(all.size()), at = static_cast<int64_t>(share);
+    first[share]->multiply_tokens(first, distinct * at / shares, distinct * (at + 1) / shares);
   }
 
   void add_to(const skipw_gradients& gradients) {

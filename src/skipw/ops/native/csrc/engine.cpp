@@ -49,7 +49,12 @@ class Tape final : public AnyTape {
       worker = std::make_unique<Backward<Real>>(call, gradients, shape_, weights_, back, table_, memory_, scatter);
       for (size_t i = static_cast<size_t>(thread); i < shards_.size(); i += static_cast<size_t>(threads_))
         worker->run(*shards_[i]);
+      worker->flush();
     });
+    if (scatter)
+      fork(threads_, [&](int64_t thread) {
+        Backward<Real>::multiply_tokens(workers, static_cast<size_t>(thread), table_.distinct());
+      });
     for (auto& worker : workers) worker->add_to(gradients);
     return SKIPW_OK;
   }
@@ -139,6 +144,8 @@ int skipw_cpu_level(void) {
   return 0;
 #endif
 }
+
+void skipw_use_openmp(skipw::OpenMp parallel) { skipw::Lent::threads().set(parallel); }
 
 int skipw_forward(skipw_call* call) {
   return skipw::guarded([&]() -> int {

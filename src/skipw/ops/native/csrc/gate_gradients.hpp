@@ -147,9 +147,14 @@ class GateGradients {
     }
   }
 
-  void add_to(Real* weight, Real* bias) {
+  void flush() {
+    if (pending_ == 0) return;
+    kernels<Real>().outer(pending_, shape_.window, shape_.hp, logits_.data(), shape_.lp, views_.data(), weight_.data(), shape_.hp, scratch_.data());
+    pending_ = 0;
+  }
+
+  void add_to(Real* weight, Real* bias) const {
     if (!shape_.gated()) return;
-    flush();
     const bool timed = shape_.windowed && call_.time_feature != SKIPW_TIME_NONE;
     const int64_t n = shape_.hidden, slots = shape_.windowed ? shape_.window : 1;
     const int64_t width = n + (timed ? 1 : 0) + shape_.seen;
@@ -218,12 +223,6 @@ class GateGradients {
       slots[i] += wanted(i) ? ranked[i] - mean : ranked[i];
       ranked[i] = 0;
     }
-  }
-
-  void flush() {
-    if (pending_ == 0) return;
-    kernels<Real>().outer(pending_, shape_.window, shape_.hp, logits_.data(), shape_.lp, views_.data(), weight_.data(), shape_.hp, scratch_.data());
-    pending_ = 0;
   }
 
   const skipw_call& call_;

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define SKIPW_ABI_VERSION 3
+#define SKIPW_ABI_VERSION 4
 
 #ifdef __cplusplus
 extern "C" {
@@ -110,6 +110,8 @@ SKIPW_EXPORT int skipw_abi_version(void);
 SKIPW_EXPORT int skipw_cpu_level(void); /* 0 plain, 1 AVX2 and FMA, 2 AVX-512 */
 SKIPW_EXPORT const char* skipw_variant(void);
 SKIPW_EXPORT const char* skipw_source_hash(void);
+/* GOMP_parallel of the caller's OpenMP, whose threads then do the work; NULL: threads made for each call */
+SKIPW_EXPORT void skipw_use_openmp(void (*parallel)(void (*fn)(void*), void* data, unsigned threads, unsigned flags));
 SKIPW_EXPORT int skipw_forward(skipw_call* call);
 SKIPW_EXPORT int skipw_backward(const skipw_call* call, const skipw_gradients* gradients);
 SKIPW_EXPORT void skipw_release(void* tape);

@@ -25,28 +25,27 @@ class Table {
   bool finite(int32_t row) const { return finite_[static_cast<size_t>(row)] != 0; }
   size_t bytes() const { return static_cast<size_t>(projected_.size()) * sizeof(Real) + 4 * index_.size(); }
 
-  // Fill in the index if enough rows repeat; else there is no table.
+  // Fill in the index if enough rows repeat; else there is no table. Each thread looks through a part of the batch, then
+  // what the parts have found is put together, in the order of first appearance.
   void find(const skipw_call& call) {
     const Real* x = static_cast<const Real*>(call.x);
-    const int64_t width = call.input_size;
+    const int64_t width = call.input_size, parts = std::min(static_cast<int64_t>(call.num_threads), call.batch);
     if (width < kWideInputs || call.batch * call.steps >= INT32_MAX || !worth_it(call, x)) return;
     index_.assign(static_cast<size_t>(call.batch * call.steps), -1);
-    std::vector<int32_t> slots(slots_for(call.batch * call.steps), -1);
-    // What a row is compared with lies anywhere: it is asked for while the rows before it are compared.
-    uint64_t hashes[kAhead];
-    for (int64_t b = 0; b < call.batch; ++b) {
-      const Real* rows = x + b * call.steps * width;
-      const int64_t length = call.lengths[b];
-      for (int64_t t = 0; t < std::min(kAhead, length); ++t) hashes[t] = hash(rows + t * width);
-      for (int64_t t = 0; t < length; ++t) {
-        if (t + kAhead / 2 < length) fetch(slots, hashes[(t + kAhead / 2) % kAhead], width);
-        index_[static_cast<size_t>(b * call.steps + t)] = insert(slots, hashes[t % kAhead], rows + t * width, width);
-        if (t + kAhead < length) {
-          hashes[t % kAhead] = hash(rows + (t + kAhead) * width);
-          __builtin_prefetch(slots.data() + (hashes[t % kAhead] & (slots.size() - 1)));
-        }
+    std::vector<Finder> found(static_cast<size_t>(parts));
+    fork(parts, [&](int64_t part) {
+      find_part(call, call.batch * part / parts, call.batch * (part + 1) / parts, found[static_cast<size_t>(part)]);
+    });
+    for (int64_t part = 1; part < parts; ++part) {
+      std::vector<int32_t> names;
+      for (const Real* row : found[static_cast<size_t>(part)].rows) names.push_back(found[0].insert(hash(row), row, width));
+      const int64_t end = call.batch * (part + 1) / parts * call.steps;
+      for (int64_t place = call.batch * part / parts * call.steps; place < end; ++place) {
+        int32_t& name = index_[static_cast<size_t>(place)];
+        if (name >= 0) name = names[static_cast<size_t>(name)];
       }
     }
+    rows_ = std::move(found[0].rows);
   }
 
   // The product of all distinct rows, shared out over the threads.
@@ -73,12 +72,6 @@ class Table {
   }
 
  private:
-  static size_t slots_for(int64_t rows) {
-    size_t slots = 64;
-    while (slots < static_cast<size_t>(2 * rows)) slots *= 2;
-    return slots;
-  }
-
   static uint64_t hash(const Real* row) {
     uint64_t words[8], all = 0x9e3779b97f4a7c15ull;
     std::memcpy(words, row, sizeof(words));
@@ -97,23 +90,59 @@ class Table {
     return seen.size() * 10 < looked_at * 9;
   }
 
-  // Into the cache with the row that one of this hash will be compared with first.
-  void fetch(const std::vector<int32_t>& slots, uint64_t hash, int64_t width) const {
-    const int32_t found = slots[hash & (slots.size() - 1)];
-    if (found < 0) return;
-    const char* from = reinterpret_cast<const char*>(rows_[static_cast<size_t>(found)]);
-    const int64_t bytes = width * static_cast<int64_t>(sizeof(Real));
-    for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(from + at);
-  }
+  // Distinct rows by their content.
+  struct Finder {
+    std::vector<int32_t> slots;
+    std::vector<const Real*> rows;
 
-  int32_t insert(std::vector<int32_t>& slots, uint64_t hash, const Real* row, int64_t width) {
-    const size_t mask = slots.size() - 1, bytes = static_cast<size_t>(width) * sizeof(Real);
-    size_t at = hash & mask;
-    for (int64_t probe = 0; slots[at] >= 0; ++probe, at = (at + 1) & mask)
-      if (probe < kProbes && std::memcmp(rows_[static_cast<size_t>(slots[at])], row, bytes) == 0) return slots[at];
-    slots[at] = static_cast<int32_t>(rows_.size());
-    rows_.push_back(row);
-    return slots[at];
+    // Room for so many rows.
+    void expect(int64_t most) {
+      size_t size = 64;
+      while (size < static_cast<size_t>(2 * most)) size *= 2;
+      slots.assign(size, -1);
+    }
+
+    size_t place(uint64_t hash) const { return hash & (slots.size() - 1); }
+
+    // Into the cache with the row that one of this hash will be compared with first.
+    void fetch(uint64_t hash, int64_t width) const {
+      const int32_t found = slots[place(hash)];
+      if (found < 0) return;
+      const char* from = reinterpret_cast<const char*>(rows[static_cast<size_t>(found)]);
+      const int64_t bytes = width * static_cast<int64_t>(sizeof(Real));
+      for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(from + at);
+    }
+
+    int32_t insert(uint64_t hash, const Real* row, int64_t width) {
+      const size_t bytes = static_cast<size_t>(width) * sizeof(Real);
+      size_t at = place(hash);
+      for (int64_t probe = 0; slots[at] >= 0; ++probe, at = place(at + 1))
+        if (probe < kProbes && std::memcmp(rows[static_cast<size_t>(slots[at])], row, bytes) == 0) return slots[at];
+      slots[at] = static_cast<int32_t>(rows.size());
+      rows.push_back(row);
+      return slots[at];
+    }
+  };
+
+  // The rows [first, end) of the batch. What a row is compared with lies anywhere: it is asked for while the rows before
+  // it are compared.
+  void find_part(const skipw_call& call, int64_t first, int64_t end, Finder& found) {
+    const int64_t width = call.input_size;
+    found.expect(first == 0 ? call.batch * call.steps : (end - first) * call.steps);  // the first takes in all others
+    uint64_t hashes[kAhead];
+    for (int64_t b = first; b < end; ++b) {
+      const Real* rows = static_cast<const Real*>(call.x) + b * call.steps * width;
+      const int64_t length = call.lengths[b];
+      for (int64_t t = 0; t < std::min(kAhead, length); ++t) hashes[t] = hash(rows + t * width);
+      for (int64_t t = 0; t < length; ++t) {
+        if (t + kAhead / 2 < length) found.fetch(hashes[(t + kAhead / 2) % kAhead], width);
+        index_[static_cast<size_t>(b * call.steps + t)] = found.insert(hashes[t % kAhead], rows + t * width, width);
+        if (t + kAhead < length) {
+          hashes[t % kAhead] = hash(rows + (t + kAhead) * width);
+          __builtin_prefetch(found.slots.data() + found.place(hashes[t % kAhead]));
+        }
+      }
+    }
   }
 
   std::vector<int32_t> index_;     // [B * T], -1 beyond the lengths

@@ -35,7 +35,7 @@ class LayerGradients {
     } else {
       met_inputs_.resize(static_cast<size_t>(kPending));
       if (layer == 0) inputs_.resize(kPending * padded_width_);
-      if (!scatter) clear(projection_, shape.gates * padded_width_);
+      clear(projection_, shape.gates * padded_width_);
     }
     if (scatter) {
       tokens_.resize(static_cast<size_t>(kPending));
@@ -91,10 +91,18 @@ class LayerGradients {
     used_ = 0;
   }
 
+  // The product of the sums by token, for the tokens [from, to) and over what all threads have collected and flushed.
+  void multiply_tokens(const std::vector<LayerGradients*>& all, int64_t from, int64_t to) {
+    for (int64_t start = from; start < to; start += kPending) {
+      const int64_t count = std::min(kPending, to - start);
+      for (int64_t i = 0; i < count; ++i) add_token(all, static_cast<size_t>(start + i), i);
+      kernels<Real>().outer(count, shape_.gates, padded_width_, rows_.data(), stride_, met_inputs_.data(),
+                            projection_.data(), padded_width_, scratch_.data());
+    }
+  }
+
   // Adds these sums to the caller's arrays, in torch's order of gates.
-  void add_to(void* const* weights) {
-    flush();
-    if (scatter_) multiply_tokens();
+  void add_to(void* const* weights) const {
     const int64_t n = shape_.hidden;
     Real* weight_ih = static_cast<Real*>(weights[0]);
     Real* weight_hh = static_cast<Real*>(weights[1]);
@@ -128,20 +136,20 @@ class LayerGradients {
     std::fill(to + width_, to + padded_width_, Real(0));
   }
 
-  void multiply_tokens() {
-    clear(projection_, shape_.gates * padded_width_);
-    for (int64_t start = 0; start < table_.distinct(); start += kPending) {
-      const int64_t count = std::min(kPending, table_.distinct() - start);
-      for (int64_t i = 0; i < count; ++i) {
-        // A row that was never processed may hold anything, and 0 times NaN is NaN.
-        if (touched_[static_cast<size_t>(start + i)] != 0)
-          put_input(i, table_.input(static_cast<int32_t>(start + i)));
-        else
-          std::fill_n(padded_input(i), padded_width_, Real(0));
-      }
-      kernels<Real>().outer(count, shape_.gates, padded_width_, by_token_.data() + start * shape_.gates, shape_.gates,
-                            met_inputs_.data(), projection_.data(), padded_width_, scratch_.data());
+  // A token's row of gradients, over all threads, and its input to place i. A token that was never processed may hold
+  // anything, and 0 times NaN is NaN.
+  void add_token(const std::vector<LayerGradients*>& all, size_t token, int64_t i) {
+    bool touched = false;
+    std::fill_n(row(i), shape_.gates, Real(0));
+    for (const LayerGradients* one : all) {
+      if (one->touched_[token] == 0) continue;
+      touched = true;
+      kernels<Real>().add(row(i), one->by_token_.data() + static_cast<int64_t>(token) * shape_.gates, shape_.gates);
     }
+    if (touched)
+      put_input(i, table_.input(static_cast<int32_t>(token)));
+    else
+      std::fill_n(padded_input(i), padded_width_, Real(0));
   }
 
   const Shape<Real>& shape_;
