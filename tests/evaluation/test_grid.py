@@ -10,7 +10,7 @@ import torch
 from skipw.data.prepared import Split
 from skipw.errors import BudgetError, DataFormatError
 from skipw.evaluation.grid import grid_points, grid_rows, operating_points_of, result_rows
-from skipw.evaluation.sequence_results import inputs_per_window, joined, run_sequences
+from skipw.evaluation.sequence_results import inputs_per_window, joined, most_in_window, run_sequences
 from skipw.evaluation.subsampling import REPEAT_COLUMNS, next_part, periodic_rows, random_rows, some_sequences
 from skipw.evaluation.table import GRID_COLUMNS, grid_table, read_grid, write_table
 from skipw.operating_point import OperatingPoint
@@ -232,6 +232,10 @@ def test_periodic_rows_take_the_share_they_are_told(split: Split, make_model, ma
 def test_counts_in_windows_by_hand() -> None:
     updates = torch.tensor([[1, 1, 0, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0, 1]]).bool()
     assert inputs_per_window(updates, 3).tolist() == [[2, 2, 1], [0, 0, 1]]
+    assert most_in_window(updates, 3).tolist() == [2, 1]
+    assert most_in_window(updates, 3, "any").tolist() == [3, 1]
+    assert most_in_window(updates, 9, "any").tolist() == [5, 1]
+    assert most_in_window(updates[:, :0], 3, "any").tolist() == [0, 0]
 
 
 def test_a_grid_survives_its_file_and_a_damaged_one_is_refused(
@@ -252,3 +256,18 @@ def test_a_grid_survives_its_file_and_a_damaged_one_is_refused(
         read_grid(tmp_path / "grid.csv")
     with pytest.raises(DataFormatError, match="not a readable grid"):
         read_grid(tmp_path / "absent.csv")
+
+
+def test_the_count_is_over_what_the_model_bounds(split: Split, make_model) -> None:
+    """So that an evaluation would notice a violation of the bound over any L inputs too."""
+    model = make_model("skipw", window=4, select="random")  # its choice changes from window to window
+    point = OperatingPoint(2, 0.0)
+    aligned = run_sequences(model, split, window=4, at=point)
+    assert aligned.updates is not None
+    straddling = most_in_window(torch.from_numpy(aligned.updates), 4, "any")
+    assert aligned.max_in_window.max() == 2 < int(straddling.max()), "no two windows meet in processed inputs"
+    model.set_bound("any")
+    anywhere = run_sequences(model, split, window=4, at=point)
+    assert anywhere.updates is not None and anywhere.max_in_window.max() == 2
+    counted = most_in_window(torch.from_numpy(anywhere.updates), 4, "any")
+    assert anywhere.max_in_window.tolist() == counted.tolist()

@@ -43,6 +43,8 @@ def test_never_more_than_the_budget_in_any_l_inputs(walk: Any) -> None:
             stream.process(rng.normal(size=2))
         else:
             stream.skip()
+        most = max(sum(updates[max(0, end - window) : end]) for end in range(1, t + 2))
+        assert stream.usage.max_in_window == most  # of any L inputs, not of aligned windows alone
 
 
 @pytest.mark.parametrize("select", ["topk", "sample", "random", "first", "last", "first_above"])

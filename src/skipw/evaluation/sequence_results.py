@@ -21,6 +21,7 @@ __all__ = [
     "Sequences",
     "inputs_per_window",
     "joined",
+    "most_in_window",
     "results_of",
     "run_sequences",
     "tensors",
@@ -50,7 +51,8 @@ class SequenceResults:
         task_loss: Float64[n], cross entropy in nats, or half the squared error.
         input_cost: Float64[n], Σ_t u_t.
         inputs_processed: Float64[n], share of the sequence's inputs.
-        max_in_window: Int64[n], most inputs processed in any aligned window.
+        max_in_window: Int64[n], most inputs processed in any aligned window; in any L consecutive inputs for a model
+            whose bound is over those.
         updates: Bool[n, T], or None where they were let go to save memory.
     """
 
@@ -82,6 +84,24 @@ def inputs_per_window(updates: Tensor, window: int) -> Tensor:
     return F.pad(updates.long(), (0, missing)).unflatten(1, (-1, window)).sum(-1)
 
 
+def most_in_window(updates: Tensor, window: int, bound: str = "aligned") -> Tensor:
+    """The most inputs processed in what a bound is about.
+
+    Args:
+        updates: Bool[B, T].
+        window: L, at least 1.
+        bound: "aligned", windows of L inputs one after the other; "any", all runs of L consecutive inputs.
+    Returns:
+        Long[B]; 0 for T = 0.
+    """
+    if updates.shape[1] == 0:
+        return updates.new_zeros(len(updates), dtype=torch.long)
+    if bound == "aligned":
+        return inputs_per_window(updates, window).amax(-1)
+    seen = F.pad(updates.long().cumsum(-1), (window, 0))
+    return (seen[:, window:] - seen[:, :-window]).amax(-1)
+
+
 @torch.inference_mode()
 def run_sequences(
     model: torch.nn.Module,
@@ -110,6 +130,7 @@ def run_sequences(
     """
     model.eval()
     generator = torch.Generator().manual_seed(CHOICE_SEED)
+    bound = getattr(getattr(model, "rnn", None), "bound", "aligned")
     batches: list[SequenceResults] = []
     for start in range(0, len(split.targets), batch_size):
         rows = slice(start, start + batch_size)
@@ -120,7 +141,7 @@ def run_sequences(
         else:
             given["updates"] = torch.from_numpy(updates[rows])
         answer = model(inputs, **given)
-        batches.append(results_of(answer.scores, answer.rnn.updates, lengths, targets, window))
+        batches.append(results_of(answer.scores, answer.rnn.updates, lengths, targets, window, bound))
         advance(len(targets))
     return joined(batches)
 
@@ -134,7 +155,7 @@ def tensors(split: Sequences, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def results_of(
-    scores: Tensor, updates: Tensor, lengths: Tensor, targets: Tensor, window: int
+    scores: Tensor, updates: Tensor, lengths: Tensor, targets: Tensor, window: int, bound: str = "aligned"
 ) -> SequenceResults:
     """What a batch gave.
 
@@ -144,6 +165,7 @@ def results_of(
         lengths: Long[B].
         targets: Long[B] classes, or Float[B].
         window: L of the count ``max_in_window``.
+        bound: what that count is about, "aligned" or "any".
     """
     scores = scores.double()
     if scores.shape[-1] == 1:
@@ -158,7 +180,7 @@ def results_of(
         task_loss=loss.numpy(),
         input_cost=cost.numpy(),
         inputs_processed=(cost / lengths.clamp(min=1)).numpy(),
-        max_in_window=inputs_per_window(updates, window).amax(-1).numpy(),
+        max_in_window=most_in_window(updates, window, bound).numpy(),
         updates=updates.numpy(),
     )
 

@@ -137,8 +137,9 @@ class WindowGate:
         self.processed += 1
         self._used += 1
         self._next += 1
-        if self._used > self._most:
-            self._most = self._used
+        held = self._used if self._architecture.bound == "aligned" else 1 + sum(self._recent)
+        if held > self._most:
+            self._most = held
         self._recent.append(True)
         self._advance()
 

@@ -23,7 +23,8 @@ class Usage:
     Attributes:
         inputs: seen, processed or skipped.
         processed: of these, processed.
-        max_in_window: most inputs processed in any window, the current one included; None without windows.
+        max_in_window: most inputs processed in any window, the current one included, or in any L consecutive inputs
+            where the bound is over those; None without windows.
     """
 
     inputs: int
