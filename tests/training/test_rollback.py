@@ -35,3 +35,30 @@ def test_shut_gates_go_back_to_the_validation_before(
     times = sum("the gates have shut" in record.message for record in caplog.records)
     assert 1 <= times <= 8
     assert saved.cost_per_input.iloc[-1] == pytest.approx(0.5**times)
+
+
+def test_gates_that_shut_before_the_first_validation_go_back_to_the_start(
+    settings: Callable[..., TrainSettings], slopes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    common = {"schedule": "constant", "learning_rate": 3e-2}
+    donor = settings("har", steps=300, val_every=100, cost_per_input=1e-3, target_inputs=0.4, **common)
+    fit(donor, slopes, tmp_path / "donor", scratch=tmp_path / "scratch", progress=False)
+    start = pd.read_csv(tmp_path / "donor" / "history.csv").iloc[-1]
+    assert 0.2 < start.val_inputs_processed < 0.7
+    common |= {"steps": 200, "val_every": 100, "cost_per_input": 30.0, "checkpoint_from": 0.99}
+    with caplog.at_level(logging.WARNING, logger="skipw.training.rollback"):
+        for limit in (0, 1):
+            fit(
+                settings("har", rollbacks=limit, **common),
+                slopes,
+                tmp_path / str(limit),
+                init_from=tmp_path / "donor",
+                scratch=tmp_path / "scratch",
+                progress=False,
+            )
+    left, saved = (pd.read_csv(tmp_path / str(limit) / "history.csv") for limit in (0, 1))
+    assert left.val_inputs_processed.iloc[0] < 0.6 * start.val_inputs_processed, "nothing shut"
+    assert len(left) == len(saved) == 2, "the look before the first step is no row"
+    said = [record.message for record in caplog.records if "the gates have shut" in record.message]
+    assert len(said) == 1 and f"{100 * start.val_inputs_processed:.1f} %" in said[0]
+    assert saved.cost_per_input.tolist() == pytest.approx([30.0, 15.0])

@@ -42,6 +42,8 @@ class History(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
+        if trainer.sanity_checking:  # the look at what a training starts from is no row of its history
+            return
         row = {"epoch": len(self.rows), "step": trainer.global_step, **pl_module.latest}
         row["seconds"] += self.rows[-1]["seconds"] if self.rows else 0.0
         self.rows.append(row)
@@ -127,6 +129,8 @@ class Progress(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
+        if trainer.sanity_checking:
+            return
         latest = pl_module.latest
         value, inputs = latest[f"val_{self.metric}"], latest["val_inputs_processed"]
         state = f"val_{self.metric} {value:.4g}, inputs {inputs:.1%}"

@@ -168,13 +168,16 @@ def _trainer(
         save_on_train_epoch_end=False,
     )
     devices = trainer_options(job.settings)
+    resumed = (job.unfinished / "last.ckpt").exists()
+    looks_first = bool(job.settings.rollbacks) and job.init_from is not None and not resumed
     return pl.Trainer(
         **{**devices, "plugins": [*devices["plugins"], *plugins]},
         max_steps=job.settings.steps,
         max_epochs=-1,
         logger=logger if logger is not None else False,
         callbacks=[*callbacks, checkpoints],
-        num_sanity_val_steps=0,
+        # Before the first step, where gates that shut may have to be taken back to what the training started from.
+        num_sanity_val_steps=-1 if looks_first else 0,
         reload_dataloaders_every_n_epochs=1,
         check_val_every_n_epoch=1,
         enable_progress_bar=False,
