@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from skipw.params import TrainSettings
 from skipw.training import fit
+from skipw.training.lightning_module import DivergedError
 
 
 def test_shut_gates_go_back_to_the_validation_before(
@@ -62,3 +65,36 @@ def test_gates_that_shut_before_the_first_validation_go_back_to_the_start(
     said = [record.message for record in caplog.records if "the gates have shut" in record.message]
     assert len(said) == 1 and f"{100 * start.val_inputs_processed:.1f} %" in said[0]
     assert saved.cost_per_input.tolist() == pytest.approx([30.0, 15.0])
+
+
+def test_a_gradient_without_bound_goes_back_too(
+    settings: Callable[..., TrainSettings],
+    slopes: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured, calls = torch.nn.utils.clip_grad_norm_, []
+
+    def clip(*args: Any, **options: Any) -> torch.Tensor:
+        calls.append(None)
+        return torch.tensor(float("inf")) if len(calls) == 60 else measured(*args, **options)
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", clip)
+    common = {"steps": 100, "val_every": 25, "cost_per_input": 1e-3}
+    with pytest.raises(DivergedError, match="norm is inf at step 59"):
+        fit(settings("har", **common), slopes, tmp_path / "0", scratch=tmp_path / "scratch", progress=False)
+    calls.clear()
+    with caplog.at_level(logging.WARNING, logger="skipw.training.rollback"):
+        fit(
+            settings("har", rollbacks=1, **common),
+            slopes,
+            tmp_path / "1",
+            scratch=tmp_path / "other",
+            progress=False,
+        )
+    history = pd.read_csv(tmp_path / "1" / "history.csv")
+    assert len(calls) == 100 and len(history) == 4
+    assert ["norm is inf; going on" in record.message for record in caplog.records] == [True]
+    assert history.cost_per_input.tolist() == pytest.approx([1e-3, 1e-3, 5e-4, 5e-4])
+    assert history.val_loss.iloc[-1] < history.val_loss.iloc[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
@@ -63,6 +64,7 @@ class TrainingModule(pl.LightningModule):
         self.latest: dict[str, float] = {}
         self._generator = torch.Generator()
         self._price = 1.0
+        self.rescue: Callable[[str], bool] | None = None  # takes the weights back, if it can; told why
         self._controller = controller_for(settings)
         self._sums = {"loss": 0.0, "inputs": 0.0, "norm": 0.0, "steps": 0}
         self._started = time.perf_counter()
@@ -175,11 +177,17 @@ class TrainingModule(pl.LightningModule):
         self._sums["steps"] += 1
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
-        """Clip by the global norm, which is kept for the log; one that is not finite ends the training."""
+        """Clip by the global norm, which is kept for the log; one that is not finite ends the training, or goes back to
+        the validation before where ``rollbacks`` are left.
+        """
         limit = self.settings.clip if self.settings.clip is not None else float("inf")
         norm = float(torch.nn.utils.clip_grad_norm_(self._trained, limit, foreach=False))
-        if norm != norm or norm == float("inf"):
-            raise self._diverged(f"the gradient's norm is {norm}")
+        if not math.isfinite(norm):
+            if self.rescue is None or not self.rescue(f"the gradient's norm is {norm}"):
+                raise self._diverged(f"the gradient's norm is {norm}")
+            for weight in self._trained:  # this step's gradient is nobody's
+                weight.grad = torch.zeros_like(weight)
+            return
         self._sums["norm"] += norm
 
     def _diverged(self, what: str) -> DivergedError:

@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 
 
 class Rollback(pl.Callback):
-    """Restores weights and optimiser where a validation shows a collapse, and halves the price of inputs.
+    """Restores weights and optimiser where a validation shows a collapse or a gradient is not finite, and halves the
+    price of inputs.
 
     A collapse is a validation whose loss is more than ``worse`` times that of the last good one while less than
     ``fewer`` of its inputs are processed. A validation before the first step counts where gates skip already: from a
@@ -55,18 +56,32 @@ class Rollback(pl.Callback):
                 "optimizer": copy.deepcopy(trainer.optimizers[0].state_dict()),
             }
             return
-        if self.count == self.limit:
-            return
+        self._go_back(
+            trainer,
+            pl_module,
+            f"the gates have shut (loss {loss:.3g} at {100 * share:.1f} % of the inputs, before "
+            f"{good['loss']:.3g} at {100 * good['share']:.1f} %)",
+        )
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        pl_module.rescue = lambda why: self._go_back(trainer, pl_module, why)
+
+    def _go_back(self, trainer: pl.Trainer, pl_module: TrainingModule, why: str) -> bool:
+        """Weights and optimiser of the last good validation; False if there was none, or no rollback is left."""
+        good = self._good
+        if good is None or self.count == self.limit:
+            return False
         self.count += 1
         pl_module.load_state_dict(good["weights"])
         trainer.optimizers[0].load_state_dict(copy.deepcopy(good["optimizer"]))
         pl_module.lower_price(0.5)
         log.warning(
-            "%s: the gates have shut (loss %.3g at %.1f %% of the inputs, before %.3g at %.1f %%); going on from "
-            "the validation before, at half the price of inputs",
+            "%s: %s; going on from the validation before, at half the price of inputs",
             pl_module.settings.experiment,
-            *(loss, 100 * share, good["loss"], 100 * good["share"]),
+            why,
         )
+        return True
 
     def state_dict(self) -> dict[str, Any]:
         return {"count": self.count, "good": self._good}
