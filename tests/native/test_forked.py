@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
-import sys
 
-import pytest
 import torch
 
 import skipw
-from skipw.ops.dispatch import available
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork() on Windows")
 def test_a_forked_child_has_threads_of_its_own() -> None:
     """OpenMP's threads do not come along into a child of fork(); PyTorch's larger operations wait for them there."""
-    if (answer := available()["native"]) != "yes":
-        pytest.skip(f"the native backend: {answer}")
     rnn = skipw.SkipW("gru", input_size=3, hidden_size=9, window=4)
     x, lengths = torch.randn(24, 20, 3), torch.randint(1, 21, (24,))
     context = multiprocessing.get_context("fork")
@@ -24,7 +18,7 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
 
     def run() -> None:
         with torch.inference_mode():
-            answers.put(rnn(x, lengths=lengths, backend="native").output.sum().item())
+            answers.put(rnn(x, lengths=lengths, backend="auto").output.sum().item())
 
     torch.set_num_threads(2)
     run()

@@ -52,7 +52,7 @@ def _walk(stream: Stream, x: Any, switches: Mapping[int, Any] | None = None) -> 
     return Trace(np.array(updates), np.array(outputs))
 
 
-def _agree(trace: Trace, batch: Any, tolerance: float = 1e-5) -> None:
+def _assert_agrees(trace: Trace, batch: Any, tolerance: float = 1e-5) -> None:
     np.testing.assert_array_equal(trace.updates, batch.updates[0].numpy(), err_msg="updates")
     expected = batch.output[0].detach().numpy()
     np.testing.assert_allclose(trace.outputs, expected, rtol=0, atol=tolerance, err_msg="output")
@@ -71,9 +71,9 @@ def walk() -> Callable[..., Trace]:
 
 
 @pytest.fixture
-def agree() -> Callable[..., None]:
-    """``agree(trace, batch)``: updates identical, outputs within 1e-5."""
-    return _agree
+def assert_agrees() -> Callable[..., None]:
+    """``assert_agrees(trace, batch)``: updates identical, outputs within 1e-5."""
+    return _assert_agrees
 
 
 @pytest.fixture(params=["c", "numpy"])

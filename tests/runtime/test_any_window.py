@@ -48,14 +48,16 @@ def test_never_more_than_the_budget_in_any_l_inputs(walk: Any) -> None:
 
 
 @pytest.mark.parametrize("select", ["topk", "sample", "random", "first", "last", "first_above"])
-def test_the_stream_is_the_batch_through_switches(lively: Any, walk: Any, agree: Any, select: str) -> None:
+def test_the_stream_is_the_batch_through_switches(
+    lively: Any, walk: Any, assert_agrees: Any, select: str
+) -> None:
     rnn, x = lively(skipw.SkipW, window=6, select=select, bound="any"), inputs(3)
     switches = {0: OperatingPoint(3, 0.2), 9: OperatingPoint(5, 0.1), 22: OperatingPoint(2, 0.3)}
     stream = StreamModel.from_model(rnn).create_stream(switches[0], seed=Replay(5))
     trace = walk(stream, x[0].numpy(), switches)
     generator = torch.Generator().manual_seed(5)
     batch = rnn(x, at=Schedule(switches.items()), backend="reference", generator=generator)
-    agree(trace, batch)
+    assert_agrees(trace, batch)
     if select in ("topk", "sample", "random"):  # the others take the same slots of every window
         rnn.bound = "aligned"
         generator = torch.Generator().manual_seed(5)

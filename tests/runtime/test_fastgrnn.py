@@ -13,17 +13,19 @@ from tests.runtime.test_batch_parity import inputs
 
 
 @pytest.mark.parametrize("kind", [skipw.SkipW, skipw.ThrRNN, skipw.DenseRNN])
-def test_the_stream_is_the_batch(lively: Any, walk: Any, agree: Any, kind: Any, tmp_path: Path) -> None:
+def test_the_stream_is_the_batch(
+    lively: Any, walk: Any, assert_agrees: Any, kind: Any, tmp_path: Path
+) -> None:
     rnn = lively(kind, "fastgrnn", 2, **({"window": 7} if kind is skipw.SkipW else {}))
     x = inputs()
     point = OperatingPoint(3, 0.4) if kind is skipw.SkipW else None
     model = StreamModel.from_model(rnn)
     assert model.engine == "numpy"
     trace = walk(model.create_stream(point), x[0].numpy())
-    agree(trace, rnn(x, backend="reference", **({} if point is None else {"at": point})))
+    assert_agrees(trace, rnn(x, backend="reference", **({} if point is None else {"at": point})))
     assert trace.updates.any()
     assert trace.updates.all() == (kind is skipw.DenseRNN)
     model.save(tmp_path)
-    agree(walk(StreamModel.load(tmp_path).create_stream(point), x[0].numpy()), rnn(
+    assert_agrees(walk(StreamModel.load(tmp_path).create_stream(point), x[0].numpy()), rnn(
         x, backend="reference", **({} if point is None else {"at": point})
     ))  # fmt: skip

@@ -30,7 +30,7 @@ POINTS = "dataset,experiment,model,budget,threshold,split,metric,value,inputs_pr
 @pytest.mark.parametrize(("cell", "layers"), [("gru", 2), ("lstm", 1)])
 @pytest.mark.parametrize("seen", COMBINATIONS, ids="+".join)
 def test_the_stream_equals_the_batch(
-    lively: Any, walk: Any, agree: Any, cell: str, layers: int, seen: tuple[str, ...], double: bool
+    lively: Any, walk: Any, assert_agrees: Any, cell: str, layers: int, seen: tuple[str, ...], double: bool
 ) -> None:
     """With switches within windows, and once more after a reset."""
     rnn = lively(skipw.SkipW, cell, layers, window=7, gate_inputs=seen, time_scale=10.0)
@@ -42,7 +42,7 @@ def test_the_stream_equals_the_batch(
     expected = rnn(x, at=Schedule(switches.items()), backend="reference")
     for _ in range(2):
         trace = walk(stream, x[0].numpy(), switches)
-        agree(trace, expected)
+        assert_agrees(trace, expected)
         stream.set_operating_point(switches[0])
         stream.reset()
     assert 0 < trace.updates.sum() < 60

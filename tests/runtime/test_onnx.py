@@ -40,42 +40,42 @@ def onnx_of(
 @pytest.mark.parametrize("time_feature", ["steps", "window", "since_update", "none"])
 @pytest.mark.parametrize(("cell", "layers"), [("gru", 1), ("gru", 2), ("lstm", 1), ("lstm", 3)])
 def test_skipw_with_switches(
-    lively: Any, walk: Any, agree: Any, cell: str, layers: int, time_feature: str
+    lively: Any, walk: Any, assert_agrees: Any, cell: str, layers: int, time_feature: str
 ) -> None:
     rnn = lively(skipw.SkipW, cell, layers, window=7, time_feature=time_feature, time_scale=10.0)
     x = inputs()
     switches = {0: OperatingPoint(3, 0.4), 10: OperatingPoint(5, 0.1), 23: OperatingPoint(1, 0.5)}
     trace = walk(onnx_of(rnn, switches[0]), x[0].numpy(), switches)
-    agree(trace, rnn(x, at=Schedule(switches.items()), backend="reference"))
+    assert_agrees(trace, rnn(x, at=Schedule(switches.items()), backend="reference"))
     assert 0 < trace.updates.sum() < len(trace.updates)
 
 
 @pytest.mark.parametrize("kind", [skipw.ThrRNN, skipw.SkipRNN, skipw.DenseRNN])
 @pytest.mark.parametrize(("cell", "layers"), [("gru", 2), ("lstm", 1)])
 def test_models_without_a_window(
-    lively: Any, walk: Any, agree: Any, kind: Any, cell: str, layers: int
+    lively: Any, walk: Any, assert_agrees: Any, kind: Any, cell: str, layers: int
 ) -> None:
     rnn, x = lively(kind, cell, layers, initial_state="zeros"), inputs()
     stream = onnx_of(rnn)
-    agree(walk(stream, x[0].numpy()), rnn(x, backend="reference"))
+    assert_agrees(walk(stream, x[0].numpy()), rnn(x, backend="reference"))
     assert stream.plan == ()
     assert stream.usage.max_in_window is None
 
 
-def test_thrrnn_switches(lively: Any, walk: Any, agree: Any) -> None:
+def test_thrrnn_switches(lively: Any, walk: Any, assert_agrees: Any) -> None:
     rnn, x = lively(skipw.ThrRNN, seed=1), inputs(5)
     switches = {0: OperatingPoint(threshold=0.9), 13: OperatingPoint(threshold=0.2), 30: OperatingPoint()}
     trace = walk(onnx_of(rnn, switches[0]), x[0].numpy(), switches)
-    agree(trace, rnn(x, at=Schedule(switches.items()), backend="reference"))
+    assert_agrees(trace, rnn(x, at=Schedule(switches.items()), backend="reference"))
 
 
 @pytest.mark.parametrize("select", SELECTORS)
-def test_every_selector_with_switches(lively: Any, walk: Any, agree: Any, select: str) -> None:
+def test_every_selector_with_switches(lively: Any, walk: Any, assert_agrees: Any, select: str) -> None:
     rnn, x = lively(skipw.SkipW, window=6, select=select), inputs(3)
     switches = {0: OperatingPoint(2, 0.3), 9: OperatingPoint(5, 0.1), 22: OperatingPoint(1, 0.6)}
     trace = walk(onnx_of(rnn, switches[0], seed=Replay(5)), x[0].numpy(), switches)
     generator = torch.Generator().manual_seed(5)
-    agree(trace, rnn(x, at=Schedule(switches.items()), backend="reference", generator=generator))
+    assert_agrees(trace, rnn(x, at=Schedule(switches.items()), backend="reference", generator=generator))
     assert trace.updates.any()
 
 
@@ -84,14 +84,16 @@ POINTS = (OperatingPoint(1, 0.45), OperatingPoint(3, 0.0), OperatingPoint(None, 
 
 @pytest.mark.parametrize("select", ["topk", "first"])
 @pytest.mark.parametrize("start", range(14, 22))
-def test_a_switch_at_every_offset(lively: Any, walk: Any, agree: Any, start: int, select: str) -> None:
+def test_a_switch_at_every_offset(
+    lively: Any, walk: Any, assert_agrees: Any, start: int, select: str
+) -> None:
     """Also to a point and back before one input, which leaves the plan as it was."""
     rnn, x = lively(skipw.SkipW, window=7, select=select), inputs(4, 30)
     model = OnnxStreamModel.from_weights(of_module(rnn))
     for before in POINTS:
         for after in POINTS:
             trace = walk(model.create_stream(before), x[0].numpy(), {start: after})
-            agree(trace, rnn(x, at=Schedule([(0, before), (start, after)]), backend="reference"))
+            assert_agrees(trace, rnn(x, at=Schedule([(0, before), (start, after)]), backend="reference"))
         stream, plain = model.create_stream(before), model.create_stream(before)
         for one in (stream, plain):
             walk(one, x[0, :start].numpy())
@@ -105,33 +107,35 @@ def test_a_switch_at_every_offset(lively: Any, walk: Any, agree: Any, start: int
 
 @pytest.mark.parametrize("select", ["topk", "first", "last", "first_above"])
 @pytest.mark.parametrize("bias", [0.0, 30.0, -200.0])
-def test_ties_go_to_the_earliest(lively: Any, walk: Any, agree: Any, bias: float, select: str) -> None:
+def test_ties_go_to_the_earliest(
+    lively: Any, walk: Any, assert_agrees: Any, bias: float, select: str
+) -> None:
     rnn, x, point = lively(skipw.SkipW, window=7, select=select), inputs(7, 28), OperatingPoint(3, 0.0)
     with torch.no_grad():
         rnn.gate.weight.mul_(0.0 if bias == 0 else 0.1)
         rnn.gate.bias.fill_(bias)
     stream = onnx_of(rnn, point)
     assert stream.plan == ((4, 5, 6) if select == "last" else (0, 1, 2))
-    agree(walk(stream, x[0].numpy()), rnn(x, at=point, backend="reference"))
+    assert_agrees(walk(stream, x[0].numpy()), rnn(x, at=point, backend="reference"))
 
 
-def test_nearly_closed_gates_are_still_told_apart(lively: Any, walk: Any, agree: Any) -> None:
+def test_nearly_closed_gates_are_still_told_apart(lively: Any, walk: Any, assert_agrees: Any) -> None:
     """Logits from -60 to -20, where a sigmoid that is flat there would see ties."""
     rnn, x, point = lively(skipw.SkipW, window=7), inputs(7, 28), OperatingPoint(2, 0.0)
     with torch.no_grad():
         rnn.gate.bias.copy_(torch.tensor([-60.0, -40.0, -20.0, -55.0, -25.0, -35.0, -50.0]))
     stream = onnx_of(rnn, point)
     assert stream.plan == (2, 4)
-    agree(walk(stream, x[0].numpy()), rnn(x, at=point, backend="reference"))
+    assert_agrees(walk(stream, x[0].numpy()), rnn(x, at=point, backend="reference"))
 
 
-def test_nan_importance_ranks_last_and_is_never_processed(lively: Any, walk: Any, agree: Any) -> None:
+def test_nan_importance_ranks_last_and_is_never_processed(lively: Any, walk: Any, assert_agrees: Any) -> None:
     rnn, x, point = lively(skipw.SkipW, window=7), inputs(8, 28), OperatingPoint(6, 0.0)
     with torch.no_grad():
         rnn.gate.bias[[0, 3]] = torch.nan
     stream = onnx_of(rnn, point)
     assert stream.plan == (1, 2, 4, 5, 6)
-    agree(walk(stream, x[0].numpy()), rnn(x, at=point, backend="reference"))
+    assert_agrees(walk(stream, x[0].numpy()), rnn(x, at=point, backend="reference"))
     with torch.no_grad():
         rnn.gate.weight.fill_(torch.nan)
     assert not walk(onnx_of(rnn, OperatingPoint(7, 0.0)), x[0].numpy()).updates.any()

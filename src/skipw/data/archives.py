@@ -28,6 +28,7 @@ from skipw.errors import ChecksumError
 MAX_BYTES = 4 * 1024**3  # of all members taken; the largest real one, GloVe 6B 300d, has 1.04e9
 MAX_MEMBERS = 200_000  # the official IMDB archive has about 100,000
 CHUNK = 1 << 20
+# zipfile raises NotImplementedError for a compression that it does not know and RuntimeError for an encrypted member.
 DAMAGED = (
     tarfile.TarError, zipfile.BadZipFile, zipfile.LargeZipFile, lzma.LZMAError, gzip.BadGzipFile, zlib.error,
     EOFError, NotImplementedError, RuntimeError, OSError,

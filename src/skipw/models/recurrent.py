@@ -156,7 +156,7 @@ class Recurrent(nn.Module, ABC):
             BudgetError: for an operating point that the model cannot follow.
             BackendUnavailableError: if the named backend cannot serve this call.
         """
-        check_input(x, self.input_size, self._any_weight(x), outputs)
+        check_input(x, self.input_size, next(self.parameters(), x), outputs)  # a cell may have no parameters
         full = checked_lengths(lengths, x)
         mask = checked_updates(updates, at, x)
         schedule = Schedule.of(None) if mask is not None else self._checked_schedule(at)
@@ -189,11 +189,6 @@ class Recurrent(nn.Module, ABC):
             inputs_processed=cost.detach() / full.clamp(min=1),
             state=result.state,
         )
-
-    def _any_weight(self, default: Tensor) -> Tensor:
-        """A parameter, whose dtype and device are the model's; a cell of one's own may have none."""
-        first = self.initial_state
-        return next(self.cells.parameters(), default) if first is None else first
 
     def _start(self, state: Any, x: Tensor) -> SkipState:
         """The state that a call starts from."""

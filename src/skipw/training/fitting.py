@@ -119,6 +119,7 @@ def _eligible(rows: list[dict[str, float]], settings: TrainSettings) -> list[dic
 
 
 def _load_best(model: SequenceModel, path: Path) -> None:
+    # Lightning's checkpoint of this very training; weights_only: tensors and plain values, no code.
     weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     model.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()})
     model.eval()

@@ -1,9 +1,10 @@
-"""Back to the last good validation when the gates have shut.
+"""Back to the last good validation when the gates have shut or a gradient is not finite.
 
 A gate is driven by the state, and the state moves only where an input is processed: once the price of inputs closes
 the slots that the later windows' decisions hang on, all windows close within a few steps, and a model that was at 97 %
 knows nothing (docs/experiments/mnist.md). The weights of the validation before are still good, and the price was too
-high. A training that goes on from gates of another one validates before its first step, so that there is always one.
+high. A training that goes on from another model's gates validates before its first step, so that it can come back to
+its start.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@
 
 namespace skipw {
 
-// Rows that walk together: their records fit into a core's cache. Inference keeps one record a row.
+// Rows that walk together: their records fit into a core's cache. Inference keeps a row's state alone.
 constexpr int64_t kShardRows = 128, kInferenceRows = 512;
 // Rows whose products and cells are done together.
 constexpr int64_t kRoundRows = 48;
