@@ -148,6 +148,10 @@ def _check_settings(settings: TrainSettings, where: str) -> None:
             f"{where}.selection_gradient: {settings.selection_gradient} knows the bound of aligned windows only; "
             "with bound: any use identity."
         )
+    if settings.distorts and settings.dataset != "mnist":
+        raise ParamsError(
+            f"{where}: distort_shift, distort_angle and distort_scale move images; {settings.dataset} has none."
+        )
     end = (
         f"models/{settings.dataset}/{settings.init_from}"
         if settings.init_from

@@ -76,6 +76,11 @@ class TrainSettings:
     gate_margin: float = value(0.0, low=0.0)
     gate_margin_width: float = value(0.25, low=1e-3, high=0.5)  # how near; 0.25 is 0.25 to 0.75
     gate_margin_from: float = value(0.0, low=0.0, high=1.0)  # share of the run after which that begins
+    # mnist: how far an image is moved (pixels), turned (degrees) and scaled (0.1 is 0.9 to 1.1) at most before it is
+    # trained on.
+    distort_shift: float = value(0.0, low=0.0, high=14.0)
+    distort_angle: float = value(0.0, low=0.0, high=180.0)
+    distort_scale: float = value(0.0, low=0.0, high=0.9)
     # The optimiser (Adam) and the run.
     steps: int = value(2000, low=1)  # batches in all
     batch_size: int = value(64, low=1)  # sequences of a step, over all devices
@@ -106,6 +111,11 @@ class TrainSettings:
     def trained(self) -> bool:
         """False for ``<dataset>-periodic``, which evaluates the model of ``<dataset>-random``."""
         return self.model != "periodic"
+
+    @property
+    def distorts(self) -> bool:
+        """Whether images are changed before they are trained on."""
+        return bool(self.distort_shift or self.distort_angle or self.distort_scale)
 
 
 @dataclass(frozen=True)

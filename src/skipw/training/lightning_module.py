@@ -20,6 +20,7 @@ from skipw.operating_point import OperatingPoint
 from skipw.training.budgets import Pass, passes_for_step
 from skipw.training.cost_control import controller_for
 from skipw.training.data_module import Batch
+from skipw.training.distortion import distorted
 from skipw.training.gate_margin import gate_margin_at, indecision
 from skipw.training.schedules import cost_multiplier, learning_rate_factor, seed_for_step
 
@@ -88,6 +89,8 @@ class TrainingModule(pl.LightningModule):
         torch.manual_seed(seed)
         if self.global_rank:
             self._generator.manual_seed(seed)
+        if self.settings.distorts:
+            batch = batch._replace(inputs=distorted(batch.inputs, self.settings, self._generator))
         loss, whole = self._loss_of_passes(batch, passes_for_step(step, self.settings), rate)
         if self._controller is not None and whole is not None:
             self._controller.observe(self._mean_over_ranks(whole))
