@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from skipw.benchmark.workloads import Workload
+from skipw.models.architecture import GATES
 
 __all__ = ["inference_flops", "training_flops"]
-
-GATES = {"gru": 3, "lstm": 4, "fastgrnn": 1}
 
 
 def inference_flops(workload: Workload, inputs: float) -> float:

@@ -16,10 +16,11 @@ from skipw.gate_inputs import GATE_INPUTS, problem
 if TYPE_CHECKING:
     from skipw.models.task import SequenceModel
 
-__all__ = ["CELLS", "MODELS", "TASKS", "Architecture"]
+__all__ = ["BOUNDS", "CELLS", "GATES", "MODELS", "TASKS", "Architecture"]
 
 MODELS = ("skipw", "thrrnn", "skiprnn", "dense", "random", "periodic")
-CELLS = ("gru", "lstm", "fastgrnn")
+GATES = {"gru": 3, "lstm": 4, "fastgrnn": 1}  # blocks of N rows in each of a cell's matrices
+CELLS = tuple(GATES)
 TASKS = ("classification", "regression")
 TIME_FEATURES = ("steps", "window", "since_update", "none")
 BOUNDS = ("aligned", "any")

@@ -12,11 +12,11 @@ from skipw import equations
 from skipw.equations import SELECTORS
 from skipw.errors import BudgetError, ShapeError
 from skipw.gate_inputs import GATE_INPUTS, columns, problem
+from skipw.models.architecture import BOUNDS
 from skipw.models.cells import CellSpec
 from skipw.models.noise import draw_noise
 from skipw.models.recurrent import Recurrent, SkipOutput
 from skipw.operating_point import OperatingPoint, Schedule
-from skipw.ops.any_window import BOUNDS
 from skipw.ops.call import Gate, GateKind
 from skipw.ops.selection_gradient import SELECTION_GRADIENTS
 from skipw.ops.state import SkipState, gate_view

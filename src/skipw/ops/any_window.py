@@ -32,9 +32,7 @@ from torch import Tensor
 
 from skipw import equations
 
-__all__ = ["BOUNDS", "recent_after", "select_k_of_any"]
-
-BOUNDS = ("aligned", "any")
+__all__ = ["recent_after", "select_k_of_any"]
 
 
 def select_k_of_any(

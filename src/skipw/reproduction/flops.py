@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from skipw.gate_inputs import columns
+from skipw.models.architecture import GATES
 
 __all__ = ["dense_flops", "input_flops", "sequence_flops"]
-
-GATES = {"gru": 3, "lstm": 4, "fastgrnn": 1}
 
 
 def input_flops(architecture: Mapping[str, Any]) -> int:
