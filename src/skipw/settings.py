@@ -77,10 +77,11 @@ class TrainSettings:
     gate_margin_width: float = value(0.25, low=1e-3, high=0.5)  # how near; 0.25 is 0.25 to 0.75
     gate_margin_from: float = value(0.0, low=0.0, high=1.0)  # share of the run after which that begins
     # mnist: how far an image is moved (pixels), turned (degrees) and scaled (0.1 is 0.9 to 1.1) at most before it is
-    # trained on.
+    # trained on; the share of the images that are changed at all.
     distort_shift: float = value(0.0, low=0.0, high=14.0)
     distort_angle: float = value(0.0, low=0.0, high=180.0)
     distort_scale: float = value(0.0, low=0.0, high=0.9)
+    distort_share: float = value(1.0, low=0.0, high=1.0)
     # The optimiser (Adam) and the run.
     steps: int = value(2000, low=1)  # batches in all
     batch_size: int = value(64, low=1)  # sequences of a step, over all devices

@@ -84,6 +84,14 @@ def test_the_same_draw_gives_the_same_images(settings: Settings) -> None:
     assert not torch.equal(one, other)
 
 
+def test_a_share_of_the_images_is_changed_and_the_others_stay_to_the_bit(settings: Settings) -> None:
+    images = torch.rand(2000, SIDE * SIDE, 1)
+    chosen = settings("mnist", distort_angle=20.0, distort_share=0.25)
+    moved = distorted(images, chosen, torch.Generator().manual_seed(1))
+    same = (moved == images).all(2).all(1)
+    assert 0.7 < float(same.float().mean()) < 0.8
+
+
 def test_only_mnist_has_images(tmp_path: Path) -> None:
     def written(dataset: str) -> Path:
         file = tmp_path / f"{dataset}.yaml"
