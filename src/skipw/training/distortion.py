@@ -23,7 +23,7 @@ def distorted(images: Tensor, settings: TrainSettings, generator: torch.Generato
 
     An image moves by up to ``distort_shift`` pixels along each axis, turns by up to ``distort_angle`` degrees about its
     centre and grows or shrinks by up to ``distort_scale`` (0.1 is 0.9 to 1.1 times, both axes alike); all are drawn
-    uniformly. ``distort_share`` of the images, drawn too, are changed, the others stay: a changed image is interpolated,
+    uniformly. ``distort_share`` of the images, drawn too, are changed, the others stay: a changed one is interpolated,
     and a model that sees no other does not know sharp strokes.
 
     Args:
