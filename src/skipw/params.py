@@ -148,6 +148,13 @@ def _check_settings(settings: TrainSettings, where: str) -> None:
             f"{where}.selection_gradient: {settings.selection_gradient} knows the bound of aligned windows only; "
             "with bound: any use identity."
         )
+    if settings.budget_range is not None and settings.window is not None:
+        low, high = settings.budget_range
+        if not 1 <= low <= high <= settings.window:
+            raise ParamsError(
+                f"{where}.budget_range: expected [smallest K, largest K] within 1 to {settings.window}, "
+                f"got [{low}, {high}]."
+            )
     if settings.distorts and settings.dataset != "mnist":
         raise ParamsError(
             f"{where}: distort_shift, distort_angle and distort_scale move images; {settings.dataset} has none."

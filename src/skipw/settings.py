@@ -64,6 +64,7 @@ class TrainSettings:
     random_budget: float = value(0.0, low=0.0, high=1.0)  # skipw: share of batches with K uniform in 1..L
     random_budget_from: float = value(0.0, low=0.0, high=1.0)  # share of the run after which that begins
     budget_draw: str = value("uniform", choices=("uniform", "log"))  # of K, or of its logarithm
+    budget_range: tuple[int, int] | None = None  # smallest and largest K that may be drawn; null = 1 to L
     random_threshold: tuple[float, float] | None = None  # a drawn K comes with a thr drawn from this range
     sandwich: bool = False  # a batch with a drawn K runs at K = L too, half the loss each
     # With sandwich, the share of the drawn K's loss that is the distance to the scores at K = L.

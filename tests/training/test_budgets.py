@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from skipw.params import TrainSettings
+from skipw.errors import ParamsError
+from skipw.params import TrainSettings, load
 from skipw.training import fit
 from skipw.training.budgets import passes_for_step
 
@@ -37,6 +39,26 @@ def test_logarithmic_draws_prefer_small_budgets(settings: Settings) -> None:
     assert set(counts) == set(range(1, 29))
     # As likely below 5.4 (the geometric middle of 1 and 29) as above.
     assert 1800 < sum(counts[k] for k in range(1, 6)) < 2250
+
+
+@pytest.mark.parametrize("how", ["uniform", "log"])
+def test_a_range_holds_all_draws(settings: Settings, how: str) -> None:
+    chosen = settings(
+        "adding", steps=4000, window=28, random_budget=1.0, budget_draw=how, budget_range=(4, 8)
+    )
+    counts = Counter(drawn(chosen, range(4000)))
+    assert set(counts) == {4, 5, 6, 7, 8}
+    expected = {"uniform": 1 / 5, "log": math.log(5 / 4) / math.log(9 / 4)}[how]
+    assert counts[4] / 4000 == pytest.approx(expected, abs=0.03)
+
+
+@pytest.mark.parametrize("limits", [[0, 3], [3, 2], [2, 6]])
+def test_a_range_outside_the_window_is_refused(limits: list[int], tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    entry = f"{{dataset: har, model: skipw, window: 5, budget_range: {limits}, start: data/prepared/har}}"
+    file.write_text(f"train:\n  experiments:\n    har-skipw: {entry}\n")
+    with pytest.raises(ParamsError, match="budget_range: expected .* within 1 to 5"):
+        load(file)
 
 
 def test_a_sandwich_runs_the_whole_window_first(settings: Settings) -> None:

@@ -49,7 +49,8 @@ def passes_for_step(step: int, settings: TrainSettings) -> list[Pass]:
     draw = random.Random(seed_for_step(settings.seed, step))
     if draw.random() >= settings.random_budget:
         return [Pass(None)]
-    budget = _budget(draw, settings.window, settings.budget_draw)
+    low, high = settings.budget_range or (1, settings.window)
+    budget = _budget(draw, low, high, settings.budget_draw)
     threshold = 0.5 if settings.random_threshold is None else draw.uniform(*settings.random_threshold)
     drawn = OperatingPoint(budget=budget, threshold=threshold)
     if not settings.sandwich:
@@ -57,8 +58,8 @@ def passes_for_step(step: int, settings: TrainSettings) -> list[Pass]:
     return [Pass(None, weight=0.5), Pass(drawn, weight=0.5, distilled=settings.distill)]
 
 
-def _budget(draw: random.Random, window: int, how: str) -> int:
-    """K in 1..L, uniform or (``log``) with a uniform logarithm, so that small budgets come as often as large ones."""
+def _budget(draw: random.Random, low: int, high: int, how: str) -> int:
+    """K in low..high, uniform or (``log``) with a uniform logarithm: small budgets come as often as large ones."""
     if how == "uniform":
-        return draw.randint(1, window)
-    return min(window, int(math.exp(draw.uniform(0.0, math.log(window + 1)))))
+        return draw.randint(low, high)
+    return min(high, int(math.exp(draw.uniform(math.log(low), math.log(high + 1)))))
