@@ -59,6 +59,8 @@ def knee(cost: ArrayLike, gain: ArrayLike) -> int:
 
     Costs and gains are scaled to [0, 1] over the front; the chord joins its cheapest and its most accurate
     point. Where all points lie on the chord, the most accurate end is returned.
+    The distance has no sign (DESIGN): where a front bends inwards, its knee may be a point below the chord, a poor
+    one. ``pareto.min_gain`` keeps points that are hardly better than a constant answer off the front.
 
     Args:
         cost: Float[m] of a front, m >= 1.
