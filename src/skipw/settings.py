@@ -61,7 +61,7 @@ class TrainSettings:
     cost_per_input: float = value(0.0, low=0.0)  # λ
     # λ over the run: pairs (share of the run in [0, 1], factor on λ), linear between them.
     cost_schedule: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
-    random_budget: float = value(0.0, low=0.0, high=1.0)  # skipw: share of batches with K uniform in 1..L
+    random_budget: float = value(0.0, low=0.0, high=1.0)  # skipw: share of batches that draw their K
     random_budget_from: float = value(0.0, low=0.0, high=1.0)  # share of the run after which that begins
     budget_draw: str = value("uniform", choices=("uniform", "log"))  # of K, or of its logarithm
     budget_range: tuple[int, int] | None = None  # smallest and largest K that may be drawn; null = 1 to L
