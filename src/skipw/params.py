@@ -131,6 +131,20 @@ def _check_experiments(params: Params) -> None:
             settings = earlier
 
 
+def _check_budgets(settings: TrainSettings, window: int, where: str) -> None:
+    """K in training lies within the window, a drawn one within the largest."""
+    if settings.budget is not None and settings.budget > window:
+        raise ParamsError(f"{where}.budget: expected K within 1 to {window}, got {settings.budget}.")
+    if settings.budget_range is None:
+        return
+    low, high = settings.budget_range
+    largest = settings.budget or window
+    if not 1 <= low <= high <= largest:
+        raise ParamsError(
+            f"{where}.budget_range: expected [smallest K, largest K] within 1 to {largest}, got [{low}, {high}]."
+        )
+
+
 def _check_settings(settings: TrainSettings, where: str) -> None:
     """What no single field can tell."""
     if not settings.experiment.startswith(f"{settings.dataset}-"):
@@ -148,13 +162,8 @@ def _check_settings(settings: TrainSettings, where: str) -> None:
             f"{where}.selection_gradient: {settings.selection_gradient} knows the bound of aligned windows only; "
             "with bound: any use identity."
         )
-    if settings.budget_range is not None and settings.window is not None:
-        low, high = settings.budget_range
-        if not 1 <= low <= high <= settings.window:
-            raise ParamsError(
-                f"{where}.budget_range: expected [smallest K, largest K] within 1 to {settings.window}, "
-                f"got [{low}, {high}]."
-            )
+    if settings.model == "skipw" and settings.window is not None:
+        _check_budgets(settings, settings.window, where)
     if settings.distorts and settings.dataset != "mnist":
         raise ParamsError(
             f"{where}: distort_shift, distort_angle and distort_scale move images; {settings.dataset} has none."

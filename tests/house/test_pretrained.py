@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from skipw.evaluation.shipped import shipped_datasets, shipped_page
 from skipw.evaluation.table import read_grid, write_table
 from skipw.evaluation.terms import require_terms
 from skipw.models.saved import load_description, load_model
+from skipw.params import experiment_settings, load
 from skipw.runtime.checksums import verify_checksums
 from skipw.tracking.examples import DIGITS, input_example
 from skipw.tracking.predictor import Predictor
+from skipw.training.shipped import differences
 
 BOX = Path(__file__).resolve().parents[2] / "pretrained"
 DATASETS = shipped_datasets(BOX)
@@ -80,6 +83,19 @@ def check_updates(updates: npt.NDArray[np.bool_], point: skipw.OperatingPoint | 
         window = int(row["window"])
         starts = np.arange(0, updates.shape[1], window)
         assert np.add.reduceat(updates, starts, axis=1).max() <= point.budget
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_the_papers_settings_take_them_instead_of_training(dataset: str, tmp_path: Path) -> None:
+    """`SKIPW_PRETRAINED=pretrained make paper` trains none of them again, nor what started from them."""
+    params = load(BOX.parent / "paper" / "params.yaml")
+    shutil.copyfile(BOX / dataset / "meta.json", tmp_path / "meta.json")
+    for folder in models(dataset):
+        settings = experiment_settings(params, folder.name)
+        if vocabulary := load_description(folder).get("vocabulary"):
+            (tmp_path / "vocabulary.json").write_text(json.dumps(vocabulary))
+        donor = None if settings.init_from is None else folder.parent / settings.init_from
+        assert differences(settings, tmp_path, BOX, donor) == []
 
 
 def test_files_are_as_they_were_written() -> None:

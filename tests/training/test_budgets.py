@@ -61,6 +61,41 @@ def test_a_range_outside_the_window_is_refused(limits: list[int], tmp_path: Path
         load(file)
 
 
+@pytest.mark.parametrize(
+    ("own", "refused"),
+    [
+        ("budget: 6", "budget: expected K within 1 to 5, got 6"),
+        ("budget: 0", "budget: expected at least 1, got 0"),
+        ("budget: 3, budget_range: [2, 4]", "budget_range: expected .* within 1 to 3, got"),
+    ],
+)
+def test_a_largest_budget_outside_the_window_is_refused(own: str, refused: str, tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    entry = f"{{dataset: har, model: skipw, window: 5, {own}, start: data/prepared/har}}"
+    file.write_text(f"train:\n  experiments:\n    har-skipw: {entry}\n")
+    with pytest.raises(ParamsError, match=refused):
+        load(file)
+
+
+def test_draws_stay_below_the_largest_budget(settings: Settings) -> None:
+    chosen = settings("adding", steps=400, window=28, budget=3, random_budget=1.0, sandwich=True)
+    whole = [passes_for_step(step, chosen)[0] for step in range(400)]
+    assert {(one.at.budget, one.largest) for one in whole if one.at is not None} == {(3, True)}
+    assert set(drawn(chosen, range(400))) == {1, 2, 3}
+
+
+def test_a_model_trained_for_a_budget_is_validated_at_it(
+    settings: Settings, adding: Path, tmp_path: Path
+) -> None:
+    common = {"steps": 40, "val_every": 20, "cost_per_input": 1e-4, "hidden_size": 8, "target_inputs": 0.9}
+    for budget, share in ((2, 2 / 5), (None, 1.0)):
+        out = tmp_path / f"K{budget}"
+        fit(settings("adding", **common, budget=budget), adding, out, scratch=tmp_path, progress=False)
+        history = pd.read_csv(out / "history.csv")
+        for figure in (history.train_inputs_processed, history.val_inputs_processed):
+            assert figure.iloc[0] == pytest.approx(share, abs=0.05)  # gates are open at first
+
+
 def test_a_sandwich_runs_the_whole_window_first(settings: Settings) -> None:
     chosen = settings(
         "adding", steps=100, random_budget=1.0, sandwich=True, distill=0.75, random_threshold=(0.5, 0.6)

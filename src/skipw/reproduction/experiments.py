@@ -58,6 +58,7 @@ WORDS = {
     "select": "select {}",
     "time_feature": "time feature {}",
     "bound": "bound over {} L inputs",
+    "budget": "trained at K = {}",
     "gate_inputs": "gates see {}",
 }
 DEFAULTS = {

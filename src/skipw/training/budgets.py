@@ -1,15 +1,16 @@
-"""At which operating points a step trains: the whole window, a drawn budget, or both with distillation.
+"""At which operating points a step trains: the largest budget, a drawn one, or both with distillation.
 
-One model for the whole front learns from every budget that it will meet (slimmable networks, Yu et al. 2019; Yu and
-Huang 2019): a share of the steps draws its K; with ``sandwich`` such a step runs the whole window and the drawn K side
-by side, and with ``distill`` the smaller budget learns from the whole window's scores.
+The largest is the whole window, or the K that an experiment is trained for (``budget``). One model for the whole front
+learns from every budget that it will meet (slimmable networks, Yu et al. 2019; Yu and Huang 2019): a share of the steps
+draws its K; with ``sandwich`` such a step runs the largest and the drawn K side by side, and with ``distill`` the
+smaller budget learns from the larger one's scores.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from skipw.operating_point import OperatingPoint
@@ -18,7 +19,7 @@ from skipw.training.schedules import seed_for_step
 if TYPE_CHECKING:
     from skipw.params import TrainSettings
 
-__all__ = ["Pass", "passes_for_step"]
+__all__ = ["Pass", "largest_point", "passes_for_step"]
 
 
 @dataclass(frozen=True)
@@ -29,33 +30,43 @@ class Pass:
         at: the operating point; None is the whole window at the usual threshold.
         weight: of its loss; the weights of a step sum to 1.
         distilled: the share of its task loss that is the distance to the first pass's scores instead.
+        largest: whether it runs at the largest budget, where a wanted share of the inputs is counted.
     """
 
     at: OperatingPoint | None
     weight: float = 1.0
     distilled: float = 0.0
+    largest: bool = False
+
+
+def largest_point(settings: TrainSettings) -> OperatingPoint | None:
+    """Where a training runs that draws nothing, and where it is validated; None is the whole window."""
+    if settings.model != "skipw" or settings.budget is None:
+        return None
+    return OperatingPoint(budget=settings.budget)
 
 
 def passes_for_step(step: int, settings: TrainSettings) -> list[Pass]:
-    """What a step runs, the whole window first where there is more than one pass.
+    """What a step runs, the largest budget first where there is more than one pass.
 
     From ``random_budget_from`` of the training on, a share ``random_budget`` of the batches of a skipw model
     draws its K (the paper trains at K = L; READINGS, "K while training"). All draws depend on the seed and the step.
     """
+    largest = Pass(largest_point(settings), largest=True)
     if settings.model != "skipw" or settings.window is None or settings.random_budget <= 0:
-        return [Pass(None)]
+        return [largest]
     if step < settings.random_budget_from * settings.steps:
-        return [Pass(None)]
+        return [largest]
     draw = random.Random(seed_for_step(settings.seed, step))
     if draw.random() >= settings.random_budget:
-        return [Pass(None)]
-    low, high = settings.budget_range or (1, settings.window)
+        return [largest]
+    low, high = settings.budget_range or (1, settings.budget or settings.window)
     budget = _budget(draw, low, high, settings.budget_draw)
     threshold = 0.5 if settings.random_threshold is None else draw.uniform(*settings.random_threshold)
     drawn = OperatingPoint(budget=budget, threshold=threshold)
     if not settings.sandwich:
         return [Pass(drawn)]
-    return [Pass(None, weight=0.5), Pass(drawn, weight=0.5, distilled=settings.distill)]
+    return [replace(largest, weight=0.5), Pass(drawn, weight=0.5, distilled=settings.distill)]
 
 
 def _budget(draw: random.Random, low: int, high: int, how: str) -> int:

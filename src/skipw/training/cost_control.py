@@ -56,7 +56,7 @@ class CostController:
         return math.exp(self._log_cost) * max(0.0, 1.0 + self.proportional * min(self._error, self.relief))
 
     def observe(self, share: float) -> None:
-        """Take in the share of the inputs that a step processed at K = L."""
+        """Take in the share of the inputs that a step processed at the largest budget."""
         if self._first is None:
             self._first = share
         if self._share is None:

@@ -17,7 +17,7 @@ from skipw.models.metrics import measure
 from skipw.models.skip_rnn import SkipW
 from skipw.models.task import SequenceModel, TaskOutput
 from skipw.operating_point import OperatingPoint
-from skipw.training.budgets import Pass, passes_for_step
+from skipw.training.budgets import Pass, largest_point, passes_for_step
 from skipw.training.cost_control import controller_for
 from skipw.training.data_module import Batch
 from skipw.training.distortion import distorted
@@ -38,9 +38,9 @@ class TrainingModule(pl.LightningModule):
     """Loss = task loss + λ · mean over the batch of input_cost (eq. 11).
 
     The task loss is the cross entropy, or half the MSE. Each validation reports ``val_objective`` = task loss
-    + λ · inputs processed, with the λ of the settings, not of its schedule; the best checkpoint is the one
-    where that is lowest. With ``target_inputs`` λ is steered, and ``val_objective`` is the task loss, plus a penalty
-    where more inputs are processed than wanted.
+    + λ · inputs processed, at the largest budget and with the λ of the settings, not of its schedule; the best
+    checkpoint is the one where that is lowest. With ``target_inputs`` λ is steered, and ``val_objective`` is the task
+    loss, plus a penalty where more inputs are processed than wanted.
 
     In a training on several devices each process runs this on its part of a batch: gradients are averaged over equal
     parts, the budget and the rate of random updates are those of the whole batch, noise and dropout are each
@@ -102,7 +102,7 @@ class TrainingModule(pl.LightningModule):
     def _loss_of_passes(
         self, batch: Batch, passes: list[Pass], rate: float | None
     ) -> tuple[Tensor, float | None]:
-        """The loss, and the share of the inputs processed at K = L where a pass ran there."""
+        """The loss, and the share of the inputs processed at the largest budget where a pass ran there."""
         losses, cost, whole, teacher = [], self.cost_at(self.global_step), None, None
         margin = gate_margin_at(self.global_step, self.settings) if self.settings.model == "skipw" else 0.0
         for each in passes:
@@ -116,7 +116,7 @@ class TrainingModule(pl.LightningModule):
             if margin:
                 doubt = indecision(output.rnn.importance, self.settings.gate_margin_width)
                 loss = loss + margin * doubt.mean()
-            if each.at is None:
+            if each.largest:
                 whole, teacher = float(output.rnn.inputs_processed.mean()), output.scores.detach()
             losses.append(each.weight * loss)
             if each is passes[0]:
@@ -228,7 +228,7 @@ class TrainingModule(pl.LightningModule):
         rate: Tensor | None = None
         if self.settings.model == "random":
             rate = (batch.rows % 16 + 1).float() / 16
-        output = self._run(batch, None, rate)
+        output = self._run(batch, largest_point(self.settings), rate)
         self._scores.append(output.scores)
         self._targets.append(batch.targets)
         self._costs.append(output.rnn.input_cost)
