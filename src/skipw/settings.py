@@ -61,24 +61,20 @@ class TrainSettings:
     cost_per_input: float = value(0.0, low=0.0)  # λ
     # λ over the run: pairs (share of the run in [0, 1], factor on λ), linear between them.
     cost_schedule: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
-    budget: int | None = value(
-        None, low=1
-    )  # skipw: the largest K it trains at, and is validated at; null = L
+    # skipw: the largest K it trains at, and is validated at; null = L.
+    budget: int | None = value(None, low=1)
     random_budget: float = value(0.0, low=0.0, high=1.0)  # skipw: share of batches that draw their K
     random_budget_from: float = value(0.0, low=0.0, high=1.0)  # share of the run after which that begins
     budget_draw: str = value("uniform", choices=("uniform", "log"))  # of K, or of its logarithm
-    budget_range: tuple[int, int] | None = (
-        None  # smallest and largest K that may be drawn; null = 1 to the largest
-    )
+    budget_range: tuple[int, int] | None = None  # smallest and largest K drawn; null = 1 to the largest
     random_threshold: tuple[float, float] | None = None  # a drawn K comes with a thr drawn from this range
     sandwich: bool = False  # a batch with a drawn K runs at the largest too, half the loss each
     # With sandwich, the share of the drawn K's loss that is the distance to the scores at the largest.
     distill: float = value(0.0, low=0.0, high=1.0)
     selection_gradient: str = value("identity", choices=("identity", "zero_sum", "soft"))  # through select_K
     selection_softness: float = value(0.1, low=1e-6)  # ε of "soft", in units of importance
-    target_inputs: float | None = value(
-        None, low=1e-6, high=1.0
-    )  # wanted share at the largest K: λ is steered to it
+    # The wanted share of the inputs at the largest K: λ is steered to it.
+    target_inputs: float | None = value(None, low=1e-6, high=1.0)
     target_ramp: float = value(0.0, low=0.0, high=1.0)  # share of the run in which the target falls to that
     # skipw: the price, in units of λ, of an importance near the threshold; above λ it keeps gates from wavering there.
     gate_margin: float = value(0.0, low=0.0)
@@ -102,6 +98,7 @@ class TrainSettings:
     weight_decay: float = value(0.0, low=0.0)
     label_smoothing: float = value(0.0, low=0.0, high=0.99)  # classification only
     clip: float | None = value(1.0, low=1e-9)  # largest global norm of the gradient; null = no clipping
+    average: float | None = value(None, low=0.0, high=0.99999)  # decay of a mean of the weights; null = none
     val_every: int = value(250, low=1)  # steps between validations
     eval_batch_size: int = value(500, low=1)  # sequences that a device holds at once in a validation
     rollbacks: int = value(0, low=0)  # how often gates that have shut are taken back to the validation before

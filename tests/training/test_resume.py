@@ -35,10 +35,21 @@ fit(settings, Path(sys.argv[1]), Path(sys.argv[2]), scratch=Path(sys.argv[3]), s
 """
 
 
+@pytest.mark.parametrize("average", [None, 0.8])
 def test_a_killed_training_resumes_and_ends_as_if_nothing_had_happened(
-    settings: Callable[..., TrainSettings], slopes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    average: float | None,
+    settings: Callable[..., TrainSettings],
+    slopes: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    anytime = {"random_budget": 0.5, "sandwich": True, "distill": 0.5, "target_inputs": 0.5}
+    anytime = {
+        "random_budget": 0.5,
+        "sandwich": True,
+        "distill": 0.5,
+        "target_inputs": 0.5,
+        "average": average,
+    }
     chosen = settings("har", steps=50, dropout=0.2, cost_per_input=1e-3, **anytime)
     whole = fit(chosen, slopes, tmp_path / "whole", scratch=tmp_path / "other", progress=False)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 
+from skipw.training.averaging import restart_averages
 from skipw.training.lightning_module import TrainingModule
 
 __all__ = ["Rollback"]
@@ -76,6 +77,7 @@ class Rollback(pl.Callback):
         self.count += 1
         pl_module.load_state_dict(good["weights"])
         trainer.optimizers[0].load_state_dict(copy.deepcopy(good["optimizer"]))
+        restart_averages(trainer.callbacks)
         pl_module.lower_price(0.5)
         log.warning(
             "%s: %s; going on from the validation before, at half the price of inputs",

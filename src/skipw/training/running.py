@@ -18,6 +18,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from skipw.data.prepared import load_embedding, load_meta
 from skipw.errors import DataFormatError
 from skipw.models.task import Architecture
+from skipw.training.averaging import Averaging
 from skipw.training.callbacks import History, Patience, Progress, StopRule
 from skipw.training.data_module import PreparedDataModule
 from skipw.training.devices import trainer_options
@@ -138,7 +139,8 @@ def train(
     history = History([patience] if stop_rule is None else [patience, stop_rule])
     shown = [Progress(settings.experiment, settings.steps, module.metric)] if job.progress else []
     guard = [Rollback(settings.rollbacks)] if settings.rollbacks else []
-    trainer = _trainer(job, logger, [history, *shown, *guard, *callbacks], plugins)
+    means = [Averaging(settings.average)] if settings.average is not None else []
+    trainer = _trainer(job, logger, [history, *shown, *guard, *means, *callbacks], plugins)
     last = job.unfinished / "last.ckpt"
     if last.exists():
         log.info("%s: going on from the checkpoint of a stopped run", settings.experiment)
