@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from skipw.models.saved import load_description
 from skipw.params import TrainSettings
@@ -25,7 +26,7 @@ from skipw.params import TrainSettings
 from skipw.training import fit
 
 def wait(row):
-    if row["step"] == 20:
+    if row["step"] == 30:  # the validation's checkpoint comes after this rule
         Path(sys.argv[4]).touch()
         time.sleep(60)
     return False
@@ -35,9 +36,9 @@ fit(settings, Path(sys.argv[1]), Path(sys.argv[2]), scratch=Path(sys.argv[3]), s
 """
 
 
-@pytest.mark.parametrize("average", [None, 0.8])
+@pytest.mark.parametrize("more", [{}, {"average": 0.8}, {"checkpoint_from": 0.9}], ids=str)
 def test_a_killed_training_resumes_and_ends_as_if_nothing_had_happened(
-    average: float | None,
+    more: dict[str, float],
     settings: Callable[..., TrainSettings],
     slopes: Path,
     tmp_path: Path,
@@ -48,7 +49,7 @@ def test_a_killed_training_resumes_and_ends_as_if_nothing_had_happened(
         "sandwich": True,
         "distill": 0.5,
         "target_inputs": 0.5,
-        "average": average,
+        **more,
     }
     chosen = settings("har", steps=50, dropout=0.2, cost_per_input=1e-3, **anytime)
     whole = fit(chosen, slopes, tmp_path / "whole", scratch=tmp_path / "other", progress=False)
@@ -67,7 +68,8 @@ def test_a_killed_training_resumes_and_ends_as_if_nothing_had_happened(
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     unfinished = scratch_folder(chosen, slopes, scratch=scratch)
-    assert (unfinished / "last.ckpt").exists()
+    last = torch.load(unfinished / "last.ckpt", map_location="cpu", weights_only=True)
+    assert last["global_step"] == 20, "the last validation's, not the best one's"
     assert not killed.exists()
 
     with caplog.at_level(logging.INFO):

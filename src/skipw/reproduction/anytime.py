@@ -16,35 +16,41 @@ __all__ = ["run"]
 
 
 def run(work: Work, out: Findings) -> None:
-    """At every K: that model, the best model of one cost with no more inputs, and the best plain model's own K."""
+    """At every K: that model, the best of one cost with no more inputs, and the best of those with K lowered."""
     tables = []
     for dataset in work.datasets:
         skipw = work.experiments(dataset, "skipw")
         many = [one for one in skipw if one.beyond.get("random_budget")]
-        plain = [one for one in skipw if one.plain]
+        single = [one for one in skipw if not one.beyond.get("random_budget")]
         shown = pick(work.points(dataset), many)
         if shown is None:
             out.missing(f"{dataset}: SkipW trained at random budgets")
             continue
-        if not plain:
+        if not single:
             out.missing(f"{dataset}: SkipW trained for one cost each, to compare with")
-        tables.append((shown, _against(work, shown, plain)))
+        tables.append((shown, _against(work, shown, single)))
     if tables:
         everything = [table.assign(dataset=one.dataset, experiment=one.name) for one, table in tables]
         out.table(
             "at-every-budget", pd.concat(everything, ignore_index=True),
-            "The model of random budgets at every K; `one_cost`: the best model trained without them at K = L that "
-            "processes no more, chosen on val; `reduced`: the best such model with its own K lowered.",
+            "The model of random budgets at every K; `one_cost`: the best model trained without them that processes no "
+            "more at the K it was trained for (L, unless its settings say another), chosen on val; `reduced`: the best "
+            "such model at any K.",
         )  # fmt: skip
         _draw(work, tables, out)
     _ablations(work, out)
 
 
-def _against(work: Work, shown: Experiment, plain: list[Experiment]) -> pd.DataFrame:
+def _where_trained(points: pd.DataFrame, single: list[Experiment]) -> pd.DataFrame:
+    """Each model's point at the budget and threshold of its training."""
+    trained = points["experiment"].map({one.name: one.trained_budget for one in single})
+    return points[(points["budget"] == trained) & ((points["threshold"] - 0.5).abs() < 1e-9)]
+
+
+def _against(work: Work, shown: Experiment, single: list[Experiment]) -> pd.DataFrame:
     points = work.points(shown.dataset)
-    names = [one.name for one in plain]
-    own = points[points["experiment"].isin(names)]
-    whole = own[(own["budget"] == own["window"]) & ((own["threshold"] - 0.5).abs() < 1e-9)]
+    own = points[points["experiment"].isin([one.name for one in single])]
+    whole = _where_trained(points, single)
     rows = []
     for _, point in budget_curve(points, shown.name).iterrows():
         row = {
@@ -72,20 +78,20 @@ def _draw(work: Work, tables: list[tuple[Experiment, pd.DataFrame]], out: Findin
             100 * table["inputs"], on_axis(table["value"], metric), color=ANYTIME, marker="*", markersize=6,
             linewidth=1.4, label="one model, random budgets, over K", zorder=4,
         )  # fmt: skip
-        plain = [one for one in work.experiments(shown.dataset, "skipw") if one.plain]
-        ends = pd.DataFrame([budget_curve(points, one.name).iloc[-1] for one in plain])
+        skipw = work.experiments(shown.dataset, "skipw")
+        ends = _where_trained(points, [one for one in skipw if not one.beyond.get("random_budget")])
         if len(ends):
-            ends = ends.sort_values("inputs")
             panel.plot(
-                100 * ends["inputs"], on_axis(ends["value"], metric), "--", color=colour_of("skipw", 1), marker="v",
-                markersize=5, linewidth=1.2, label="models of one cost, K = L, over λ", zorder=3,
+                100 * ends["inputs"], on_axis(ends["value"], metric), linestyle="", color=colour_of("skipw", 1),
+                marker="v", markersize=5, label="models of one cost, where they were trained", zorder=3,
             )  # fmt: skip
+        plain = [one for one in skipw if one.plain]
         best = pick(points, plain)
         if best is not None:
             curve = budget_curve(points, best.name)
             panel.plot(
                 100 * curve["inputs"], on_axis(curve["value"], metric), "-", color=colour_of("skipw"), marker="^",
-                markersize=4, linewidth=1.2, label="the best of these, over K", zorder=3,
+                markersize=4, linewidth=1.2, label="the best of the paper's kind, over K", zorder=3,
             )  # fmt: skip
         label_axes(panel, metric, f"{work.title(shown.dataset)}: {label_of(shown, short=True)}")
     legend_below(figure, axes)

@@ -137,6 +137,11 @@ class Experiment:
         return found
 
     @property
+    def trained_budget(self) -> int | None:
+        """The K that it was trained and validated at, L unless another was asked for; None for models without one."""
+        return self.settings.get("budget") or self.window
+
+    @property
     def plain(self) -> bool:
         """Whether it is the paper's own method."""
         return not self.beyond

@@ -160,15 +160,19 @@ def _trainer(
     job: Job, logger: Logger | None, callbacks: Sequence[pl.Callback], plugins: Sequence[Any]
 ) -> pl.Trainer:
     """Lightning's trainer; the best and the last checkpoint go into ``job.unfinished``."""
-    checkpoints = ModelCheckpoint(
-        job.unfinished,
-        filename="best",
-        monitor="checkpoint_score",
-        save_top_k=1,
-        save_last=True,
-        enable_version_counter=False,
-        save_on_train_epoch_end=False,
-    )
+    # Not one with save_last: Lightning writes that only where the best was written too, and a training that was stopped
+    # would go on from its best validation. The best comes first, so that the last one knows of it.
+    checkpoints = [
+        ModelCheckpoint(
+            job.unfinished,
+            filename=name,
+            monitor=monitor,
+            save_top_k=1,
+            enable_version_counter=False,
+            save_on_train_epoch_end=False,
+        )
+        for name, monitor in (("best", "checkpoint_score"), ("last", None))
+    ]
     devices = trainer_options(job.settings)
     resumed = (job.unfinished / "last.ckpt").exists()
     looks_first = bool(job.settings.rollbacks) and job.init_from is not None and not resumed
@@ -177,7 +181,7 @@ def _trainer(
         max_steps=job.settings.steps,
         max_epochs=-1,
         logger=logger if logger is not None else False,
-        callbacks=[*callbacks, checkpoints],
+        callbacks=[*callbacks, *checkpoints],
         # Before the first step, where gates that shut may have to be taken back to what the training started from.
         num_sanity_val_steps=-1 if looks_first else 0,
         reload_dataloaders_every_n_epochs=1,
