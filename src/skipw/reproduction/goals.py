@@ -137,5 +137,5 @@ GOALS = [
     Claim("HAR", "At or above ThrRNN, SkipRNN and random sampling at every equal cost.",
           "At every common level.", _har),
     Claim("All", "One model of random budgets is, at every K, at least as good as a model trained for that cost.",
-          "Against the best SkipW of one cost with no more inputs where it was trained, wherever there is one.", _anytime),
+          "Against the best SkipW of one cost with no more inputs where it was trained, if there is one.", _anytime),
 ]  # fmt: skip
