@@ -29,7 +29,7 @@ from skipw.training.ranks import RankError
 from skipw.training.schedules import seed_for_step
 
 Settings = Callable[..., TrainSettings]
-GATED = {"steps": 80, "random_budget": 0.5, "cost_per_input": 1e-2, "num_layers": 2}
+GATED = {"steps": 80, "random_budget": 0.5, "cost_per_input": 1e-2, "num_layers": 2, "average": 0.5}
 
 
 class Journal(Logger):
