@@ -18,6 +18,7 @@ from skipw.data.normaliser import Normaliser
 from skipw.data.prepared import Split, full_lengths, save_prepared
 from skipw.errors import ChecksumError
 from skipw.evaluation import rounding
+from skipw.evaluation.shipped import unpack
 from skipw.models.saved import load_description, load_model, verified_weights
 from skipw.models.words import pack_words, read_words
 
@@ -167,6 +168,13 @@ def test_models_of_texts_share_rounded_vectors(
     grids = {path: path.read_bytes() for path in box.glob("imdb/*/grid.csv")}
     ship.main(arguments)
     assert {path: path.read_bytes() for path in grids} == grids
+
+    # Whoever has the box alone can ship from it: where its models come from is kept, nothing is evaluated again.
+    unpacked, files = tmp_path / "unpacked", {path: path.read_bytes() for path in box.glob("imdb/*/*")}
+    unpack(box, "imdb", unpacked)
+    write_texts(unpacked)
+    ship.main([*arguments[:4], str(unpacked), *arguments[5:]])
+    assert {path: path.read_bytes() for path in files} == files
 
     run(train, "imdb-skipw", params, fresh, "--pretrained", str(box))  # with the vectors as they were
     assert sha256(fresh / "models/imdb/imdb-skipw") == before["checkpoint_sha256"]
