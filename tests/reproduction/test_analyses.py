@@ -128,7 +128,7 @@ def test_ablations_are_pairs_one_setting_apart(results: Path) -> None:
     against = table(results, "anytime", "at-every-budget")
     cheaper = against.dropna(subset=["one_cost_value"])
     assert set(against["dataset"]) == {"adding", "mnist", "har"}
-    assert not cheaper["one_cost_experiment"].str.contains("many|blind").any()
+    assert not cheaper["one_cost_experiment"].str.contains("many").any(), "trained at random budgets"
 
 
 def test_the_first_inputs_of_each_window() -> None:
