@@ -45,13 +45,14 @@ def said(*command: str, show: str | None = None, last: int | None = None) -> str
 def registered() -> str:
     """`make pretrained` without the set-up."""
     text = said(sys.executable, "pipelines/pretrained.py", show="make pretrained")
+    text = re.sub(r"registered \(\d+ s\)", "registered", text)
     kept = [line for line in text.splitlines() if re.match(r"\$|skipw-| |registered", line)]
     return "\n".join(kept)
 
 
 def shortened(text: str) -> str:
     """A front with its first and last rows, and the beginning of the link."""
-    lines = [re.sub(r"(compare-runs\?.{41}).*", r"\1...", line) for line in text.splitlines()]
+    lines = [re.sub(r"(compare-runs\?runs=%5B%22.{24}).*", r"\1...", line) for line in text.splitlines()]
     rows = [place for place, line in enumerate(lines) if line.startswith("│")]
     return "\n".join([*lines[: rows[3]], "│ ...", *lines[rows[-3] :]]) if len(rows) > 7 else "\n".join(lines)
 
