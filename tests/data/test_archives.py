@@ -115,6 +115,24 @@ def test_a_zip_that_lies_about_a_size_gives_no_more_than_it_said(tmp_path: Path)
     assert not (tmp_path / "a.txt").exists()
 
 
+@pytest.mark.parametrize(
+    ("offsets", "value", "reason"),
+    [((6, 8), 1, "encrypted"), ((8, 10), 99, "compression"), ((4, 6), 99, "version")],
+)
+def test_a_zip_that_python_can_not_read_is_an_error(
+    tmp_path: Path, offsets: tuple[int, int], value: int, reason: str
+) -> None:
+    path = zip_of(tmp_path / "archive", "a.txt")
+    data = bytearray(path.read_bytes())
+    for mark, offset in zip((b"PK\x03\x04", b"PK\x01\x02"), offsets, strict=True):
+        at = data.index(mark) + offset
+        data[at : at + 2] = value.to_bytes(2, "little")
+    path.write_bytes(data)
+    with pytest.raises(ChecksumError, match=reason):
+        unpack(path, tmp_path, WANTED)
+    assert not (tmp_path / "a.txt").exists()
+
+
 @pytest.mark.parametrize("mode", ["zip", "w:gz", "w:xz", "w:bz2"])
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
 def test_truncated_archives_are_an_error_and_leave_nothing(tmp_path: Path, mode: str, share: float) -> None:

@@ -28,10 +28,9 @@ from skipw.errors import ChecksumError
 MAX_BYTES = 4 * 1024**3  # of all members taken; the largest real one, GloVe 6B 300d, has 1.04e9
 MAX_MEMBERS = 200_000  # the official IMDB archive has about 100,000
 CHUNK = 1 << 20
-# zipfile raises NotImplementedError for a compression that it does not know and RuntimeError for an encrypted member.
 DAMAGED = (
     tarfile.TarError, zipfile.BadZipFile, zipfile.LargeZipFile, lzma.LZMAError, gzip.BadGzipFile, zlib.error,
-    EOFError, NotImplementedError, RuntimeError, OSError,
+    EOFError, OSError,
 )  # fmt: skip
 REMEDY = "delete it and download again; if it comes from a mirror, replace the mirror's copy"
 
@@ -140,7 +139,9 @@ def _members(path: Path, wanted: Callable[[str], bool], limits: Limits) -> Itera
 def _zip_members(
     path: Path, wanted: Callable[[str], bool], limits: Limits
 ) -> Iterator[tuple[str, IO[bytes]]]:
-    with zipfile.ZipFile(path) as archive:
+    with _refusals(path):
+        opened = zipfile.ZipFile(path)
+    with opened as archive:
         for info in archive.infolist():
             limits.count()
             mode = info.external_attr >> 16
@@ -148,8 +149,19 @@ def _zip_members(
             if info.is_dir() or not wanted(info.filename):
                 continue
             limits.take(info.file_size)
-            with archive.open(info) as source:
+            with _refusals(path):
+                member = archive.open(info)
+            with member as source:
                 yield info.filename, source
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """What zipfile says of a member that is encrypted, or packed in a way that it does not know, as a ChecksumError."""
+    try:
+        yield
+    except RuntimeError as error:  # NotImplementedError among them
+        raise ChecksumError(f"{path}: can't be unpacked ({error}); {REMEDY}") from error
 
 
 def _tar_members(

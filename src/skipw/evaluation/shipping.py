@@ -183,9 +183,8 @@ def _write_model(one: Evaluated, folder: Path, words: str | None, how: How) -> N
     donor, donor_sha256 = description.get("init_from"), None
     if donor and (one.model_folder.parent / donor / DESCRIPTION_FILE).exists():
         donor_sha256 = load_description(one.model_folder.parent / donor)["checkpoint_sha256"]
-    earlier = (
-        description.get(SHIPPED) or {}
-    )  # of a model that came out of a box: its vectors may be rounded by now
+    # A model that came out of a box says where it comes from; its vectors may be rounded by now.
+    earlier = description.get(SHIPPED) or {}
     origin: dict[str, Any] = {
         "scale": how.scale,
         "trained_sha256": earlier.get("trained_sha256", description["checkpoint_sha256"]),

@@ -20,8 +20,8 @@ def run(work: Work, out: Findings) -> None:
     tables = []
     for dataset in work.datasets:
         skipw = work.experiments(dataset, "skipw")
-        many = [one for one in skipw if one.beyond.get("random_budget")]
-        single = [one for one in skipw if not one.beyond.get("random_budget")]
+        many = [one for one in skipw if one.many_budgets]
+        single = [one for one in skipw if not one.many_budgets]
         shown = pick(work.points(dataset), many)
         if shown is None:
             out.missing(f"{dataset}: SkipW trained at random budgets")
@@ -79,7 +79,7 @@ def _draw(work: Work, tables: list[tuple[Experiment, pd.DataFrame]], out: Findin
             linewidth=1.4, label="one model, random budgets, over K", zorder=4,
         )  # fmt: skip
         skipw = work.experiments(shown.dataset, "skipw")
-        ends = _where_trained(points, [one for one in skipw if not one.beyond.get("random_budget")])
+        ends = _where_trained(points, [one for one in skipw if not one.many_budgets])
         if len(ends):
             panel.plot(
                 100 * ends["inputs"], on_axis(ends["value"], metric), linestyle="", color=colour_of("skipw", 1),

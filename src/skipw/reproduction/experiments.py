@@ -137,6 +137,11 @@ class Experiment:
         return found
 
     @property
+    def many_budgets(self) -> bool:
+        """Whether it met random budgets in its training."""
+        return bool(self.beyond.get("random_budget"))
+
+    @property
     def trained_budget(self) -> int | None:
         """The K that it was trained and validated at, L unless another was asked for; None for models without one."""
         return self.settings.get("budget") or self.window

@@ -46,7 +46,7 @@ FLAGS = (
     *("-std=c++17", "-O2", "-fPIC", "-pthread", "-fvisibility=hidden"),
     *("-fno-tree-vectorize", "-fno-ivopts"),  # vectors are written by hand: less to compile, no slower
     *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),  # no -ffast-math: NaN has to stay NaN
-    *("-Wall", "-Wextra"),
+    *("-Wall", "-Wextra", "-Wno-ignored-optimization-argument"),  # clang knows no -fno-ivopts
 )
 DOUBLE_FLAGS = ("-O1",)  # a third less to compile; float64 is for checks
 LINK = ("-shared", "-pthread")
