@@ -63,8 +63,8 @@ ui: $(STAMP)  ## MLflow's pages on http://127.0.0.1:5000 (PORT=... for another p
 	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlruns/mlflow.db}" \
 	  --default-artifact-root "$(CURDIR)/mlruns/artifacts"
 
-paper: $(STAMP)  ## the paper's experiments from our own trainings, and docs/results.md (hours on a CPU)
-	@python pipelines/repro.py --file paper/dvc.yaml
+paper: $(STAMP)  ## the paper's experiments from our own trainings, docs/results.md, the studies (hours; TO=results: no studies)
+	@python pipelines/repro.py --file paper/dvc.yaml $(TO)
 
 pretrained: $(STAMP)  ## register the models that came with the code in MLflow: no data, no training, a minute
 	@python pipelines/pretrained.py $(if $(filter take,$(ALIASES)),--take-aliases)

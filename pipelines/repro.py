@@ -1,6 +1,8 @@
 """``make repro``: dvc.yaml's stages in two lanes side by side; plain ``dvc repro`` runs them one at a time.
 
-python pipelines/repro.py [--file dvc.yaml] [--lanes 2]
+python pipelines/repro.py [STAGE ...] [--file dvc.yaml] [--lanes 2]
+
+With stages named, only these and what they need: ``results``, ``train@adding-skipw``, or ``train`` for all of a kind.
 
 A training uses one thread, so on two cores two lanes take half the time. Each lane calls ``dvc repro
 --single-item`` on stages whose predecessors are done. DVC locks the workspace while it reads and writes
@@ -99,6 +101,30 @@ def with_followers(changed: Collection[str], needs: dict[str, set[str]]) -> set[
     found = set(changed) & set(needs)
     while following := {stage for stage, before in needs.items() if before & found} - found:
         found |= following
+    return found
+
+
+def named(wanted: Collection[str], needs: dict[str, set[str]]) -> list[str]:
+    """The stages of these names, or of these kinds.
+
+    Raises:
+        ReproError: there is no such stage.
+    """
+    found = []
+    for name in wanted:
+        same = [stage for stage in needs if name in (stage, stage.rpartition(":")[2], stage_of(stage)[0])]
+        if not same:
+            kinds = ", ".join(dict.fromkeys(stage_of(stage)[0] for stage in needs))
+            raise ReproError(f"no stage {name}; kinds: {kinds}. One of a kind: train@adding-skipw")
+        found += same
+    return found
+
+
+def with_needed(stages: Collection[str], needs: dict[str, set[str]]) -> set[str]:
+    """These stages and all that they depend on."""
+    found = set(stages)
+    while before := {need for stage in found for need in needs[stage]} - found:
+        found |= before
     return found
 
 
@@ -302,8 +328,8 @@ def clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
 
 
-def reproduce(file: str, lanes: int) -> None:
-    """Bring every stage of a dvc.yaml up to date."""
+def reproduce(file: str, lanes: int, wanted: Collection[str] = ()) -> None:
+    """Bring every stage of a dvc.yaml up to date, or only the wanted ones with all that they need."""
     begun = time.monotonic()
     params = load(Path(file).with_name("params.yaml"))
     changed = json.loads(dvc("status", "--json", file))
@@ -311,11 +337,16 @@ def reproduce(file: str, lanes: int) -> None:
         console.print("Everything is up to date.")
         return
     needs = stage_graph(file)
-    todo = with_followers(changed, needs)
-    console.print(f"{len(todo)} of {len(needs)} stages to do, in {lanes} lanes; logs in {LOGS}/")
+    targets = named(wanted, needs)
+    inside = with_needed(targets, needs) if targets else set(needs)
+    todo = with_followers(changed, needs) & inside
+    if not todo:
+        console.print(f"{', '.join(wanted)}: up to date.")
+        return
+    console.print(f"{len(todo)} of {len(inside)} stages to do, in {lanes} lanes; logs in {LOGS}/")
     Runner(plan(needs, todo, params), lanes).run()
     console.print("What is left, and the check that all is up to date:")
-    if subprocess.run(["dvc", "repro", "--quiet", file], check=False).returncode:
+    if subprocess.run(["dvc", "repro", "--quiet", *(targets or [file])], check=False).returncode:
         raise ReproError("the last `dvc repro` failed; its output stands above")
     console.print(f"Done in {clock(time.monotonic() - begun)}.", style="bold green")
 
@@ -326,6 +357,9 @@ def _as_interrupt(number: int, frame: FrameType | None) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "stages", nargs="*", metavar="STAGE", help="only these and what they need (default: all)"
+    )
     parser.add_argument("--file", default="dvc.yaml", help="which pipeline (default: dvc.yaml)")
     parser.add_argument("--lanes", type=int, default=min(2, os.cpu_count() or 1), help="stages side by side")
     args = parser.parse_args(argv)
@@ -334,7 +368,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for sign in (signal.SIGTERM, signal.SIGINT):  # a shell's background job would ignore the latter
         signal.signal(sign, _as_interrupt)
     try:
-        reproduce(args.file, args.lanes)
+        reproduce(args.file, args.lanes, args.stages)
     except (ReproError, SkipWError) as error:
         console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)

@@ -79,6 +79,20 @@ def test_all_that_follows_a_change_is_out_of_date() -> None:
     }
 
 
+def test_named_stages_bring_what_they_need_and_no_more() -> None:
+    assert repro.named(["train@adding-dense"], NEEDS) == ["train@adding-dense"]
+    assert len(repro.named(["train"], NEEDS)) == 3
+    assert repro.named(["results"], {"paper/dvc.yaml:results": set()}) == ["paper/dvc.yaml:results"]
+    assert repro.with_needed(["evaluate@adding-dense"], NEEDS) == {
+        "download@adding",
+        "prepare@adding",
+        "train@adding-dense",
+        "evaluate@adding-dense",
+    }
+    with pytest.raises(repro.ReproError, match="no stage trian; kinds: download, prepare, train"):
+        repro.named(["trian"], NEEDS)
+
+
 @pytest.mark.parametrize(("seconds", "shown"), [(0.4, "0:00"), (75, "1:15"), (3700, "1:01:40")])
 def test_clock(seconds: float, shown: str) -> None:
     assert repro.clock(seconds) == shown
@@ -132,8 +146,8 @@ def environment() -> dict[str, str]:
     }
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, str(ROOT / "pipelines" / "repro.py"), "--lanes", "2"]
+def start(folder: Path, *stages: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / "pipelines" / "repro.py"), *stages, "--lanes", "2"]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     return subprocess.Popen(command, cwd=folder, env=environment(), text=True, **streams)  # type: ignore[call-overload]
 
@@ -160,6 +174,21 @@ def test_two_lanes_make_what_one_makes(workspace: Path) -> None:
     run = start(workspace)
     output, _ = run.communicate(timeout=60)
     assert "Everything is up to date." in output
+
+
+@needs_dvc
+def test_only_a_named_stage_and_what_it_needs(workspace: Path) -> None:
+    for expected in ("3 of 3 stages to do", "evaluate@adding-thrrnn: up to date."):
+        run = start(workspace, "evaluate@adding-thrrnn")
+        output, _ = run.communicate(timeout=120)
+        assert run.returncode == 0, output
+        assert expected in output
+    assert (workspace / "e" / "adding-thrrnn" / "x").exists()
+    assert not (workspace / "m" / "adding-skipw").exists()
+    run = start(workspace, "evaluat")
+    output, _ = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert "no stage evaluat" in output
 
 
 @needs_dvc
