@@ -50,11 +50,21 @@ def differences(
     vocabulary = description.get("vocabulary")
     if vocabulary and vocabulary != load_vocabulary(prepared):
         found.append("its vocabulary is another")
-    if init_from is not None:
-        donor = load_description(init_from)
-        weights = {donor["checkpoint_sha256"], (donor.get("shipped") or {}).get("trained_sha256")}
-        if description["shipped"]["donor_sha256"] not in weights:
-            found.append(f"it started from another {settings.init_from}")
+    if init_from is not None and description["shipped"]["donor_sha256"] not in _weights_of(
+        init_from, folder.parent
+    ):
+        found.append(f"it started from another {settings.init_from}")
+    return found
+
+
+def _weights_of(donor: Path, box: Path) -> set[str | None]:
+    """The digests that a donor's weights go by: its own, as trained, and as shipped, where word vectors are rounded."""
+    description = load_description(donor)
+    found = {description["checkpoint_sha256"], (description.get("shipped") or {}).get("trained_sha256")}
+    if (box / donor.name / DESCRIPTION_FILE).is_file():
+        shipped = load_description(box / donor.name)
+        if shipped["shipped"]["trained_sha256"] in found:
+            found.add(shipped["checkpoint_sha256"])
     return found
 
 
