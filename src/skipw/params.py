@@ -145,6 +145,23 @@ def _check_budgets(settings: TrainSettings, window: int, where: str) -> None:
         )
 
 
+def _check_plan(settings: TrainSettings, where: str) -> None:
+    """A plan is for gates of aligned windows that see the state of a cell with one tensor, and time."""
+    wanted = {
+        "model": ("skipw",),
+        "cell": ("gru", "fastgrnn"),
+        "bound": ("aligned",),
+        "gate_inputs": ((),),
+        "select": ("topk",),
+    }
+    for name, allowed in wanted.items():
+        if (found := getattr(settings, name)) not in allowed:
+            choice = " or ".join(str(one or "nothing") for one in allowed)
+            raise ParamsError(
+                f"{where}.plan_inputs: a plan needs {name} {choice}, got {found}; docs/plans.md says why."
+            )
+
+
 def _check_settings(settings: TrainSettings, where: str) -> None:
     """What no single field can tell."""
     if not settings.experiment.startswith(f"{settings.dataset}-"):
@@ -164,6 +181,8 @@ def _check_settings(settings: TrainSettings, where: str) -> None:
         )
     if settings.model == "skipw" and settings.window is not None:
         _check_budgets(settings, settings.window, where)
+    if settings.plan_inputs is not None:
+        _check_plan(settings, where)
     if settings.distorts and settings.dataset != "mnist":
         raise ParamsError(
             f"{where}: distort_shift, distort_angle and distort_scale move images; {settings.dataset} has none."

@@ -80,6 +80,12 @@ class TrainSettings:
     gate_margin: float = value(0.0, low=0.0)
     gate_margin_width: float = value(0.25, low=1e-3, high=0.5)  # how near; 0.25 is 0.25 to 0.75
     gate_margin_from: float = value(0.0, low=0.0, high=1.0)  # share of the run after which that begins
+    # skipw: the share of the inputs in a plan, the same ones of every sequence, at most ``budget`` of a window. Until
+    # ``plan_until`` of the run they are processed, and gates learn to follow (docs/plans.md); null = no plan.
+    plan_inputs: float | None = value(None, low=1e-6, high=1.0)
+    plan_until: float = value(1.0, low=0.0, high=1.0)
+    plan_weight: float = value(0.05, low=0.0)  # of the gates' disagreement with it, beside the task loss
+    plan_updates: int = value(6000, low=1)  # how long it is looked for, in batches of 256
     # mnist: how far an image is moved (pixels), turned (degrees) and scaled (0.1 is 0.9 to 1.1) at most before it is
     # trained on; the share of the images that are changed at all.
     distort_shift: float = value(0.0, low=0.0, high=14.0)

@@ -74,6 +74,29 @@ def test_a_gate_that_sees_more_starts_as_the_donor_s(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("time_feature", "theirs", "ours"),
+    [
+        *((name, (), ()) for name in ("steps", "window", "since_update", "none")),
+        ("steps", ("since_update",), ("since_update",)),
+        ("none", ("since_update", "importance"), ("since_update", "importance", "input")),
+        ("window", ("importance",), ("since_update", "importance")),
+    ],
+)
+def test_with_another_time_scale_gates_say_what_the_donor_s_say(
+    time_feature: str, theirs: tuple[str, ...], ours: tuple[str, ...], tmp_path: Path
+) -> None:
+    source = build("skipw", time_feature=time_feature, time_scale=100.0, gate_inputs=theirs)
+    with torch.no_grad():
+        source.rnn.gate.weight.normal_()
+    target = build("skipw", time_feature=time_feature, time_scale=7.0, gate_inputs=ours)
+    save_model(tmp_path, source, {"experiment": "donor"})
+    warm_start(target, tmp_path)
+    x = torch.randn(3, 20, 3)
+    expected, got = source.eval()(x).rnn, target.eval()(x).rnn
+    assert torch.allclose(expected.importance, got.importance, atol=1e-5)
+
+
+@pytest.mark.parametrize(
     ("donor", "theirs", "ours", "changes", "message"),
     [
         ("skipw", {"window": 5}, "skipw", {}, "gate.weight is"),

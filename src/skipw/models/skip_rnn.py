@@ -132,6 +132,37 @@ class SkipW(Recurrent):
         extras = gate.extras(state.step, state.last_update, state.importance, state.last_input)
         return equations.window_importance(gate_view(state.layers[-1]), time, gate.weight, gate.bias, extras)
 
+    def follow(self, x: Tensor, inputs: Tensor, *, backend: str = "auto") -> tuple[Tensor, Tensor]:
+        """Process the same inputs of every sequence, whatever the gate says, and ask it at every window.
+
+        Args:
+            x: Float[B, T, D], sequences of one length.
+            inputs: Long[m], which inputs, ascending, 0 <= input < T.
+            backend: as in ``forward``.
+        Returns:
+            output: Float[B, N], after the last of them.
+            logits: Float[B, ⌈T / L⌉, L], the argument of σ in eq. 6 where each window opens; they reach the states
+                through ``gate_state_gradient``.
+        Raises:
+            ShapeError: for cells of more than one tensor (LSTM: only h is known at every step) or with ``gate_inputs``.
+        """
+        if self._parts > 1 or self.gate_inputs:
+            raise ShapeError("follow needs cells of one tensor, such as gru, and a gate without gate_inputs.")
+        gate, (batch, steps, _) = self._gate(), x.shape
+        states = gate_view(self._start(None, x).layers[-1]).unsqueeze(1)
+        if len(inputs):
+            all_of_them = inputs.new_ones((batch, len(inputs)), dtype=torch.bool)
+            ran = self(x[:, inputs].contiguous(), updates=all_of_them, backend=backend)
+            states = torch.cat([states, ran.output], dim=1)
+        opened = torch.arange(0, steps, self._window, device=x.device)
+        before = torch.searchsorted(inputs, opened)
+        seen = states[:, before]
+        seen = gate.state_gradient * seen + (1 - gate.state_gradient) * seen.detach()
+        last = torch.cat([inputs.new_full((1,), -1), inputs])[before]
+        if (time := gate.time(opened, last)) is not None:
+            seen = torch.cat([seen, time.view(1, -1, 1).expand(batch, -1, 1)], dim=-1)
+        return states[:, -1], torch.nn.functional.linear(seen, gate.weight, gate.bias)
+
     @property
     def bound(self) -> str:
         """ "aligned" or "any": which L inputs hold at most K processed ones."""

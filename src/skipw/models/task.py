@@ -94,6 +94,12 @@ class SequenceModel(nn.Module):
         )
         return TaskOutput(self.head(output.output), output)
 
+    def follow(self, inputs: Tensor, chosen: Tensor, *, backend: str = "auto") -> tuple[Tensor, Tensor]:
+        """Scores Float[B, num_outputs] after the same inputs of every sequence, and ``SkipW.follow``'s logits."""
+        rnn: Any = self.rnn
+        output, logits = rnn.follow(self._features(inputs), chosen, backend=backend)
+        return self.head(output), logits
+
     def set_bound(self, bound: str) -> None:
         """From now on bound aligned windows or any L consecutive inputs, as ``skipw.SkipW(bound=...)``.
 

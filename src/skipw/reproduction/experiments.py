@@ -35,6 +35,9 @@ DEPENDENT = {
     "sandwich": "random_budget",
     "distill": "sandwich",
     "target_ramp": "target_inputs",
+    "plan_until": "plan_inputs",
+    "plan_weight": "plan_inputs",
+    "plan_updates": "plan_inputs",
 }
 #: Names and places, and what has no effect on the outcome.
 NOT_SETTINGS = frozenset({
@@ -60,6 +63,10 @@ WORDS = {
     "bound": "bound over {} L inputs",
     "budget": "trained at K = {}",
     "gate_inputs": "gates see {}",
+    "plan_inputs": "gates follow a plan of {} of the inputs",
+    "plan_until": "until {} of the training",
+    "plan_weight": "",
+    "plan_updates": "",
 }
 DEFAULTS = {
     field.name: field.default

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import lightning.pytorch as pl
 import torch
@@ -22,6 +22,7 @@ from skipw.training.cost_control import controller_for
 from skipw.training.data_module import Batch
 from skipw.training.distortion import distorted
 from skipw.training.gate_margin import gate_margin_at, indecision
+from skipw.training.plan import Plan, disagreement
 from skipw.training.schedules import cost_multiplier, learning_rate_factor, seed_for_step
 
 if TYPE_CHECKING:
@@ -32,6 +33,14 @@ __all__ = ["DivergedError", "TrainingModule"]
 
 class DivergedError(SkipWError, ArithmeticError):
     """The loss or its gradient is no longer a finite number."""
+
+
+class _Run(NamedTuple):
+    """One pass over a batch: scores Float[B, outputs], what its inputs cost, the share of them that was processed."""
+
+    scores: Tensor
+    price: Tensor
+    share: Tensor
 
 
 class TrainingModule(pl.LightningModule):
@@ -51,9 +60,13 @@ class TrainingModule(pl.LightningModule):
         model: what is trained.
         settings: optimiser, schedules, λ.
         metric: "accuracy" or "mse", of the data set.
+        plan: what the gates learn to follow until ``plan_until``: its inputs are processed, and in place of their price
+            the loss has the gates' disagreement with it.
     """
 
-    def __init__(self, model: SequenceModel, settings: TrainSettings, metric: str) -> None:
+    def __init__(
+        self, model: SequenceModel, settings: TrainSettings, metric: str, plan: Plan | None = None
+    ) -> None:
         super().__init__()
         self.model = model
         if isinstance(model.rnn, SkipW):
@@ -61,6 +74,7 @@ class TrainingModule(pl.LightningModule):
             model.rnn.selection_softness = settings.selection_softness
         self.settings = settings
         self.metric = metric
+        self.plan = plan
         self.regression = model.architecture.task == "regression"
         self.latest: dict[str, float] = {}
         self._generator = torch.Generator()
@@ -103,25 +117,43 @@ class TrainingModule(pl.LightningModule):
         self, batch: Batch, passes: list[Pass], rate: float | None
     ) -> tuple[Tensor, float | None]:
         """The loss, and the share of the inputs processed at the largest budget where a pass ran there."""
-        losses, cost, whole, teacher = [], self.cost_at(self.global_step), None, None
-        margin = gate_margin_at(self.global_step, self.settings) if self.settings.model == "skipw" else 0.0
+        losses: list[Tensor] = []
+        whole, teacher = None, None
+        planned = self.plan if self.global_step < self.settings.plan_until * self.settings.steps else None
         for each in passes:
-            output = self._run(batch, each.at, rate)
-            task_loss = self.task_loss(output.scores, batch.targets, self.settings.label_smoothing)
+            run = (
+                self._free(batch, each.at, rate) if planned is None else self._along(planned, batch, each.at)
+            )
+            task_loss = self.task_loss(run.scores, batch.targets, self.settings.label_smoothing)
             loss = task_loss
             if each.distilled and teacher is not None:
-                distance = self._distance(output.scores, teacher)
+                distance = self._distance(run.scores, teacher)
                 loss = (1 - each.distilled) * task_loss + each.distilled * distance
-            loss = loss + cost * output.rnn.input_cost.mean()
-            if margin:
-                doubt = indecision(output.rnn.importance, self.settings.gate_margin_width)
-                loss = loss + margin * doubt.mean()
+            loss = loss + run.price
             if each.largest:
-                whole, teacher = float(output.rnn.inputs_processed.mean()), output.scores.detach()
+                teacher = run.scores.detach()
+                whole = float(run.share) if planned is None else None  # a plan's share needs no steering
             losses.append(each.weight * loss)
             if each is passes[0]:
-                self._count(loss, task_loss, output)
+                self._count(loss, task_loss, run.share)
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum(), whole
+
+    def _free(self, batch: Batch, at: OperatingPoint | None, rate: float | None) -> _Run:
+        """The gates decide, and their inputs have a price."""
+        output = self._run(batch, at, rate)
+        price = self.cost_at(self.global_step) * output.rnn.input_cost.mean()
+        margin = gate_margin_at(self.global_step, self.settings) if self.settings.model == "skipw" else 0.0
+        if margin:
+            doubt = indecision(output.rnn.importance, self.settings.gate_margin_width)
+            price = price + margin * doubt.mean()
+        return _Run(output.scores, price, output.rnn.inputs_processed.detach().mean())
+
+    def _along(self, plan: Plan, batch: Batch, at: OperatingPoint | None) -> _Run:
+        """The plan decides, and the gates are to agree with it."""
+        chosen = plan.inputs_at(None if at is None else at.budget).to(batch.inputs.device)
+        scores, logits = self.model.follow(batch.inputs, chosen, backend=self.settings.backend)
+        price = self.settings.plan_weight * disagreement(logits, plan)
+        return _Run(scores, price, price.new_tensor(len(chosen) / plan.num_steps))
 
     def _distance(self, scores: Tensor, teacher: Tensor) -> Tensor:
         """How far scores are from a teacher's, [B, outputs] each: cross entropy, or half the MSE."""
@@ -170,8 +202,8 @@ class TrainingModule(pl.LightningModule):
             return None
         return 1.0 - float(torch.rand((), generator=self._generator))
 
-    def _count(self, loss: Tensor, task_loss: Tensor, output: TaskOutput) -> None:
-        figures = [loss.detach(), task_loss.detach(), output.rnn.inputs_processed.detach().mean()]
+    def _count(self, loss: Tensor, task_loss: Tensor, share: Tensor) -> None:
+        figures = [loss.detach(), task_loss.detach(), share]
         value, task, inputs = torch.stack(figures).tolist()  # one wait for a GPU, not three
         if not math.isfinite(value):
             raise self._diverged(f"the loss is {value}")

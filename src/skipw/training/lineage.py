@@ -24,6 +24,7 @@ def warm_start(model: SequenceModel, folder: Path) -> list[str]:
     The same kind of model gives all its weights; ThrRNN and SkipRNN load each other's. A model of another kind gives
     its cells, initial state and head: its own gate, if it has one, is left out, and the new gate keeps its start.
     A SkipW whose gate sees more (``gate_inputs``) takes the columns that the donor has; the others keep their start, 0.
+    With another ``time_scale`` the gate's columns for time are rescaled: it says what the donor's says.
 
     Args:
         model: changed in place.
@@ -45,12 +46,22 @@ def warm_start(model: SequenceModel, folder: Path) -> list[str]:
         _copy_gate(name, donor, model)
     else:
         _copy(name, donor, model, skip=())
+    if ours.model == theirs.model == "skipw":
+        _rescale_time(model, ours.time_scale / theirs.time_scale)
     return [*map(str, description.get("lineage") or []), name]
 
 
 def _same_gate(theirs: str, ours: str) -> bool:
     """Whether one kind's gate is the other's; models without one agree too."""
     return theirs == ours or any(theirs in kinds and ours in kinds for kinds in (DENSE, ACCUMULATING))
+
+
+def _rescale_time(model: SequenceModel, factor: float) -> None:
+    """Multiply what the gate makes of times, which its features are divided by."""
+    a, weight = model.architecture, model.get_parameter("rnn.gate.weight")
+    times = (a.time_feature != "none") + ("since_update" in a.gate_inputs)  # they follow the state
+    with torch.no_grad():
+        weight[:, a.hidden_size : a.hidden_size + times] *= factor
 
 
 def _copy_gate(name: str, donor: SequenceModel, model: SequenceModel) -> None:

@@ -24,6 +24,7 @@ from skipw.training.data_module import PreparedDataModule
 from skipw.training.devices import trainer_options
 from skipw.training.lightning_module import TrainingModule
 from skipw.training.lineage import warm_start
+from skipw.training.plan import plan_of
 from skipw.training.rollback import Rollback
 from skipw.training.schedules import seed_for_step
 
@@ -93,6 +94,8 @@ _SHARED_FIELDS = (
 def new_module(job: Job) -> tuple[TrainingModule, list[str]]:
     """A module with its first weights, drawn from the seed or taken from a donor, and its lineage.
 
+    A plan that the settings ask for is looked for first, which takes a minute; it is kept in ``job.unfinished``.
+
     Raises:
         DataFormatError: if the prepared vectors don't fit the vocabulary.
         ParamsError: if settings, data and donor don't fit together.
@@ -109,7 +112,8 @@ def new_module(job: Job) -> tuple[TrainingModule, list[str]]:
             )
         model.embedding.weight.data.copy_(vectors)
     lineage = [] if job.init_from is None else warm_start(model, job.init_from)
-    return TrainingModule(model, settings, meta["metric"]), lineage
+    plan = plan_of(settings, job.prepared, job.unfinished)
+    return TrainingModule(model, settings, meta["metric"], plan), lineage
 
 
 def train(

@@ -1,0 +1,270 @@
+"""Plans: which inputs they hold, what an operating point takes of them, gates that learn to follow one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from skipw import OperatingPoint
+from skipw.data.normaliser import Normaliser
+from skipw.data.prepared import Split, full_lengths, load_split, save_prepared
+from skipw.errors import ParamsError, ShapeError
+from skipw.models import SkipW
+from skipw.models.saved import load_model
+from skipw.params import TrainSettings, load
+from skipw.training import fit
+from skipw.training.plan import Plan, _strongest, disagreement, find_plan, plan_of
+
+Settings = Callable[..., TrainSettings]
+T, L = 14, 4  # the last window is shorter
+
+
+def made_plan() -> Plan:
+    return Plan(np.array([5, 1, 6, 12, 7, 0]), T, L)
+
+
+def test_pairs_are_neighbours_in_the_order_of_a_window() -> None:
+    assert made_plan().pairs.T.tolist() == [[5, 6], [6, 7], [1, 0]]
+    assert Plan(np.array([2, 9]), T, L).pairs.shape == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [(None, [0, 1, 5, 6, 7, 12]), (L, [0, 1, 5, 6, 7, 12]), (2, [0, 1, 5, 6, 12]), (1, [1, 5, 12])],
+)
+def test_a_budget_takes_the_first_of_every_window(budget: int | None, expected: list[int]) -> None:
+    assert made_plan().inputs_at(budget).tolist() == expected
+
+
+def useful_inputs(rows: int, seed: int, useful: dict[int, float]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noise in 24 inputs of two values; the class is the sign of a weighted sum of some of them."""
+    x = torch.randn(rows, 24, 2, generator=torch.Generator().manual_seed(seed))
+    total = sum(weight * x[:, index, 1] for index, weight in useful.items())
+    return x, (torch.as_tensor(total) > 0).long()
+
+
+def test_a_plan_holds_the_inputs_that_matter_in_their_order() -> None:
+    x, y = useful_inputs(4000, 0, {3: 4.0, 10: 2.0, 16: 1.0})
+    plan = find_plan(x, y, count=3, window=6, budget=6, classes=2, seed=0, updates=800)
+    assert plan.order.tolist() == [3, 10, 16]
+    again = find_plan(x, y, count=3, window=6, budget=6, classes=2, seed=0, updates=800)
+    assert again.order.tolist() == plan.order.tolist()
+
+
+def test_a_plan_keeps_to_the_budget_of_every_window() -> None:
+    x, y = useful_inputs(4000, 1, {6: 1.0, 7: 1.0, 8: 1.0, 14: 0.7})
+    plan = find_plan(x, y, count=3, window=6, budget=2, classes=2, seed=0, updates=800)
+    assert np.bincount(plan.order // 6).max() <= 2
+    assert 14 in plan.order
+    assert len(set(plan.order) & {6, 7, 8}) == 2
+
+
+def test_inputs_that_never_change_are_in_no_plan() -> None:
+    x, y = useful_inputs(500, 2, {3: 1.0})
+    x[:, 12:] = 5.0
+    plan = find_plan(x, y, count=20, window=6, budget=6, classes=2, seed=0, updates=800)
+    assert sorted(plan.order) == list(range(12))
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("time_feature", ["steps", "window", "since_update", "none"])
+@pytest.mark.parametrize("chosen", [[], [0], [2, 3, 4, 9, 13], list(range(T))])
+def test_following_gives_the_states_and_logits_of_the_gates_own_run(
+    chosen: list[int], time_feature: str, layers: int
+) -> None:
+    torch.manual_seed(0)
+    model = SkipW("gru", 2, 5, layers, window=L, time_feature=time_feature, time_scale=3.0)
+    x = torch.randn(3, T, 2)
+    output, logits = model.follow(x, torch.tensor(chosen, dtype=torch.long))
+    updates = torch.zeros(3, T, dtype=torch.bool)
+    updates[:, chosen] = True
+    torch.testing.assert_close(output, model(x, updates=updates).output[:, -1], atol=1e-6, rtol=1e-5)
+    state = None
+    for window, start in enumerate(range(0, T, L)):
+        part = slice(start, min(start + L, T))
+        if state is None:
+            state = model(x[:, :0], updates=updates[:, :0]).state
+        expected = torch.logit(model.window_importance(state))
+        torch.testing.assert_close(logits[:, window], expected, atol=1e-4, rtol=1e-4)
+        state = model(x[:, part], state=state, updates=updates[:, part]).state
+
+
+def test_the_gates_gradient_reaches_the_states_as_far_as_it_may() -> None:
+    norms = []
+    for factor in (0.0, 0.5, 1.0):
+        torch.manual_seed(0)
+        model = SkipW("gru", 1, 4, window=L, gate_state_gradient=factor)
+        _, logits = model.follow(torch.randn(2, T, 1), torch.tensor([1, 4, 9]))
+        disagreement(logits, made_plan()).backward()
+        assert model.gate.weight.grad is not None
+        norms.append(float(sum(p.grad.abs().sum() for p in model.cells.parameters() if p.grad is not None)))
+    assert norms[0] == 0
+    assert norms[1] == pytest.approx(norms[2] / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("options", [{"cell": "lstm"}, {"cell": "gru", "gate_inputs": ("importance",)}])
+def test_models_that_can_not_follow_say_so(options: dict[str, object]) -> None:
+    model = SkipW(input_size=1, hidden_size=3, window=L, **options)  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match="follow needs"):
+        model.follow(torch.zeros(1, T, 1), torch.tensor([0]))
+
+
+def test_disagreement_falls_to_nothing_for_a_gate_that_says_what_the_plan_says() -> None:
+    """Logits by hand: open and shut as in the plan, and the plan's order within a window."""
+    plan = made_plan()
+    logits = torch.full((2, 16), -30.0)
+    for place, index in enumerate(plan.order.tolist()):
+        logits[:, index] = 30.0 - 4 * place
+    agreeing = disagreement(logits.view(2, -1, L), plan)
+    assert float(agreeing) < 0.1
+    turned = logits.clone()
+    turned[:, [5, 6]] = logits[:, [6, 5]]  # all open and shut as before
+    assert float(disagreement(turned.view(2, -1, L), plan)) == pytest.approx(9, abs=0.1)
+    shut = logits.clone()
+    shut[:, 12] = -10.0
+    assert float(disagreement(shut.view(2, -1, L), plan)) == pytest.approx(30, rel=0.01)
+    opened = logits.clone()
+    opened[0, 9] = 10.0  # one of two sequences
+    assert float(disagreement(opened.view(2, -1, L), plan)) == pytest.approx(5, rel=0.01)
+    early = logits.clone()
+    early[0, 3] = 10.0  # in the first window that is read
+    assert float(disagreement(early.view(2, -1, L), plan)) == pytest.approx(100, rel=0.01)
+
+
+def test_no_window_between_others_is_left_empty() -> None:
+    """Inputs of the middle window matter least of all; a gate needs one there to know where it is."""
+    use = torch.tensor([0.9, 0.8, 0.7, 0.2, 0.1, 0.15, 0.6, 0.5, 0.4])
+    assert _strongest(use, 4, 3, 3).nonzero()[:, 0].tolist() == [0, 1, 3, 6]
+    assert _strongest(use, 2, 3, 3).nonzero()[:, 0].tolist() == [0, 1]
+    assert _strongest(use, 6, 3, 2).nonzero()[:, 0].tolist() == [0, 1, 3, 5, 6, 7]
+    use[3:6] = -1.0  # there is none to be had
+    assert _strongest(use, 4, 3, 3).nonzero()[:, 0].tolist() == [0, 1, 2, 6]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 inputs of width 2 in sequences of one length; three of them make the class."""
+    folder = tmp_path_factory.mktemp("prepared") / "har"
+    splits = {}
+    for seed, (name, rows) in enumerate({"train": 2000, "val": 300, "test": 10}.items()):
+        x, y = useful_inputs(rows, seed, {3: 2.0, 10: 1.5, 16: 1.0})
+        splits[name] = Split(x.numpy(), y.numpy(), full_lengths(x.numpy()))
+    meta = {
+        "dataset": "har",
+        "title": "Made for tests",
+        "data_source": "generated",
+        "task": "classification",
+        "metric": "accuracy",
+        "classes": ["below", "above"],
+        "input_size": 2,
+        "num_steps": 24,
+        "normaliser": Normaliser("none", 2).to_json(),
+        "vocabulary_size": 0,
+        "embedding_size": 0,
+        "preprocessing": {},
+    }
+    save_prepared(folder, splits, meta, {})
+    return folder
+
+
+PLANNED = {
+    "window": 6,
+    "budget": 2,
+    "plan_inputs": 0.13,
+    "plan_updates": 800,
+    "cost_per_input": 1e-3,
+    "learning_rate": 3e-3,
+    "batch_size": 64,
+}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"num_layers": 2}, {"cell": "fastgrnn"}, {"random_budget": 1.0, "sandwich": True, "distill": 0.5}],
+    ids=str,
+)
+def test_gates_learn_to_follow_a_plan(
+    more: dict[str, Any], settings: Settings, prepared: Path, tmp_path: Path
+) -> None:
+    """What is validated and kept is the gates' own choice: it is the plan, and the task is solved with three inputs."""
+    chosen = settings("har", steps=1200, val_every=300, plan_weight=0.3, **PLANNED, **more)
+    best = fit(chosen, prepared, tmp_path / "out", scratch=tmp_path / "scratch", progress=False)
+    model, _ = load_model(tmp_path / "out")
+    x = torch.from_numpy(np.array(load_split(prepared, "test").inputs))
+    updates = model(x, at=OperatingPoint(budget=2)).rnn.updates
+    assert updates.nonzero()[:, 1].tolist() == [3, 10, 16] * len(x)
+    assert best["val_inputs_processed"] == pytest.approx(3 / 24)
+    assert best["val_accuracy"] > 0.9
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_after_the_plan_gates_are_free_and_inputs_have_their_price(
+    settings: Settings, prepared: Path, tmp_path: Path
+) -> None:
+    """A price that no input is worth: followed to the end the plan stays, from half-way on gates shut."""
+    shares = []
+    for until in (1.0, 0.5):
+        chosen = settings(
+            "har",
+            steps=1600,
+            val_every=400,
+            plan_weight=0.3,
+            plan_until=until,
+            **{**PLANNED, "cost_per_input": 5.0},
+        )
+        fit(chosen, prepared, tmp_path / str(until), scratch=tmp_path / "scratch", progress=False)
+        rows = pd.read_csv(tmp_path / str(until) / "history.csv")
+        shares.append(rows["val_inputs_processed"].tolist())
+    assert shares[0][-1] == pytest.approx(3 / 24)
+    assert shares[0][:2] == shares[1][:2], "the first half is the same"
+    assert shares[1][-1] < 0.01
+
+
+def test_a_plan_is_looked_for_once(
+    settings: Settings, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = settings("har", **PLANNED)
+    first = plan_of(chosen, prepared, tmp_path)
+    assert first is not None
+    assert sorted(first.order) == [3, 10, 16]
+    monkeypatch.setattr("skipw.training.plan.find_plan", None)
+    again = plan_of(chosen, prepared, tmp_path)
+    assert again is not None
+    assert again.order.tolist() == first.order.tolist()
+    assert plan_of(settings("har"), prepared, tmp_path) is None
+
+
+@pytest.mark.parametrize("kind", ["slopes", "words"])
+def test_data_without_a_fixed_length_has_no_plan(
+    kind: str, settings: Settings, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    folder: Path = request.getfixturevalue(kind)
+    chosen = settings(folder.name, plan_inputs=0.2)
+    with pytest.raises(ParamsError, match="plan_inputs needs numbers in sequences of one length"):
+        fit(chosen, folder, tmp_path / "out", scratch=tmp_path / "scratch", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("own", "refused"),
+    [
+        ("model: thrrnn", "a plan needs model skipw, got thrrnn"),
+        ("model: skipw, cell: lstm", "a plan needs cell gru or fastgrnn, got lstm"),
+        ("model: skipw, bound: any", "a plan needs bound aligned, got any"),
+        ("model: skipw, select: first", "a plan needs select topk, got first"),
+        ("model: skipw, gate_inputs: [input]", "a plan needs gate_inputs nothing, got .'input',."),
+        ("model: skipw, plan_inputs: 0.0", "plan_inputs"),
+    ],
+)
+def test_settings_that_do_not_go_with_a_plan(own: str, refused: str, tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    own = own if "plan_inputs" in own else f"{own}, plan_inputs: 0.1"
+    entry = f"{{dataset: har, window: 5, {own}, start: data/prepared/har}}"
+    file.write_text(f"train:\n  experiments:\n    har-one: {entry}\n")
+    with pytest.raises(ParamsError, match=refused):
+        load(file)
