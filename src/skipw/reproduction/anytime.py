@@ -9,7 +9,7 @@ import pandas as pd
 from skipw.evaluation.figures.axes import on_axis
 from skipw.reproduction.drawing import ANYTIME, colour_of, label_axes, legend_below, panels
 from skipw.reproduction.experiments import Experiment, differences
-from skipw.reproduction.points import best_within, budget_curve, label_of, metric_of, pick
+from skipw.reproduction.points import best_within, budget_curve, label_of, metric_of, pick, where_trained
 from skipw.reproduction.work import Findings, Work
 
 __all__ = ["run"]
@@ -41,16 +41,10 @@ def run(work: Work, out: Findings) -> None:
     _ablations(work, out)
 
 
-def _where_trained(points: pd.DataFrame, single: list[Experiment]) -> pd.DataFrame:
-    """Each model's point at the budget and threshold of its training."""
-    trained = points["experiment"].map({one.name: one.trained_budget for one in single})
-    return points[(points["budget"] == trained) & ((points["threshold"] - 0.5).abs() < 1e-9)]
-
-
 def _against(work: Work, shown: Experiment, single: list[Experiment]) -> pd.DataFrame:
     points = work.points(shown.dataset)
     own = points[points["experiment"].isin([one.name for one in single])]
-    whole = _where_trained(points, single)
+    whole = where_trained(points, single)
     rows = []
     for _, point in budget_curve(points, shown.name).iterrows():
         row = {
@@ -79,7 +73,7 @@ def _draw(work: Work, tables: list[tuple[Experiment, pd.DataFrame]], out: Findin
             linewidth=1.4, label="one model, random budgets, over K", zorder=4,
         )  # fmt: skip
         skipw = work.experiments(shown.dataset, "skipw")
-        ends = _where_trained(points, [one for one in skipw if not one.many_budgets])
+        ends = where_trained(points, [one for one in skipw if not one.many_budgets])
         if len(ends):
             panel.plot(
                 100 * ends["inputs"], on_axis(ends["value"], metric), linestyle="", color=colour_of("skipw", 1),

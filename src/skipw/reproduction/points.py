@@ -26,6 +26,7 @@ __all__ = [
     "pick_several",
     "plain_skipw",
     "points_of",
+    "where_trained",
 ]
 
 #: Shares of the inputs at which models are compared.
@@ -149,6 +150,12 @@ def _area(points: pd.DataFrame) -> float:
     if str(points["metric"].iloc[0]) != "accuracy":
         values = -np.log10(np.clip(values, 1e-6, 0.1) / 0.1) / 5
     return hypervolume(points["inputs_val"].to_numpy(dtype=float), values, (1.0, 0.0), (0.0, 1.0))
+
+
+def where_trained(points: pd.DataFrame, experiments: Sequence[Experiment]) -> pd.DataFrame:
+    """Each model's point at the budget and threshold of its training."""
+    trained = points["experiment"].map({one.name: one.trained_budget for one in experiments})
+    return points[(points["budget"] == trained) & ((points["threshold"] - 0.5).abs() < 1e-9)]
 
 
 def pick(points: pd.DataFrame, experiments: Sequence[Experiment]) -> Experiment | None:

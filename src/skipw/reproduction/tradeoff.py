@@ -29,6 +29,7 @@ from skipw.reproduction.points import (
     pick,
     pick_several,
     plain_skipw,
+    where_trained,
 )
 from skipw.reproduction.runs import run_first
 from skipw.reproduction.work import Findings, Work
@@ -119,7 +120,8 @@ def _draw_budgets(work: Work, dataset: str, sampled: pd.DataFrame, out: Findings
     caption = (
         f"{work.title(dataset)}: {'½ · MSE' if dataset == 'adding' else 'accuracy'} against inputs processed, on test "
         f"(the paper's {PLACES[dataset]}). Along a SkipW line K runs from 1 to L at thr = 0.5; the dashed line "
-        "joins SkipW models of several λ at K = L. Hollow marks: what the paper states in numbers."
+        "joins SkipW models of several λ at K = L. Plus signs: models beyond the paper, at the K of their training. Hollow "
+        "triangles and diamonds: what the paper states in numbers."
     )
     out.figure(dataset, figure, caption)
 
@@ -186,9 +188,14 @@ def _draw_skipw(axes: Axes, work: Work, dataset: str, out: Findings) -> None:
             color=("#0072B2", "#003F66", "#8AA8C4", "#4B3F9E", "#2CA6A4")[place], linewidth=1.5, markersize=5,
             label=_wrapped(f"{label_of(one)}, over K"), zorder=5,
         )  # fmt: skip
-    anytime = pick(
-        points, [one for one in work.experiments(dataset, "skipw") if one.beyond.get("random_budget")]
-    )
+    beyond = [one for one in work.experiments(dataset, "skipw") if one.beyond]
+    own = where_trained(points, [one for one in beyond if not one.many_budgets])
+    if len(own):
+        axes.plot(
+            100 * own["inputs"], on_axis(own["value"], metric), linestyle="none", marker="P", color=ANYTIME,
+            markerfacecolor="white", markersize=6, label="SkipW beyond the paper, where it was trained", zorder=6,
+        )  # fmt: skip
+    anytime = pick(points, [one for one in beyond if one.many_budgets])
     if anytime is not None and anytime not in shown:
         own = budget_curve(points, anytime.name)
         axes.plot(
