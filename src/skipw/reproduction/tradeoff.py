@@ -120,8 +120,8 @@ def _draw_budgets(work: Work, dataset: str, sampled: pd.DataFrame, out: Findings
     caption = (
         f"{work.title(dataset)}: {'½ · MSE' if dataset == 'adding' else 'accuracy'} against inputs processed, on test "
         f"(the paper's {PLACES[dataset]}). Along a SkipW line K runs from 1 to L at thr = 0.5; the dashed line "
-        "joins SkipW models of several λ at K = L. Plus signs: models beyond the paper, at the K of their training. Hollow "
-        "triangles and diamonds: what the paper states in numbers."
+        "joins SkipW models of several λ at K = L. Plus signs: models beyond the paper, at the K of their training. "
+        "Hollow triangles and diamonds: what the paper states in numbers."
     )
     out.figure(dataset, figure, caption)
 
