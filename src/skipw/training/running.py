@@ -24,7 +24,7 @@ from skipw.training.data_module import PreparedDataModule
 from skipw.training.devices import trainer_options
 from skipw.training.lightning_module import TrainingModule
 from skipw.training.lineage import warm_start
-from skipw.training.plan import plan_of
+from skipw.training.plan_search import plan_of
 from skipw.training.rollback import Rollback
 from skipw.training.schedules import seed_for_step
 
