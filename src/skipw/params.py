@@ -183,6 +183,10 @@ def _check_settings(settings: TrainSettings, where: str) -> None:
         _check_budgets(settings, settings.window, where)
     if settings.plan_inputs is not None:
         _check_plan(settings, where)
+    if settings.teacher and settings.init_from is None:
+        raise ParamsError(
+            f"{where}.teacher: the teacher is the model of init_from; name one, or leave it out."
+        )
     if settings.distorts and settings.dataset != "mnist":
         raise ParamsError(
             f"{where}: distort_shift, distort_angle and distort_scale move images; {settings.dataset} has none."

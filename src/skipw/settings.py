@@ -71,6 +71,11 @@ class TrainSettings:
     sandwich: bool = False  # a batch with a drawn K runs at the largest too, half the loss each
     # With sandwich, the share of the drawn K's loss that is the distance to the scores at the largest.
     distill: float = value(0.0, low=0.0, high=1.0)
+    # The share of the task loss that is the distance to the scores of init_from's model instead, at which threshold it
+    # runs (null = its own) and what scores are divided by before they are compared (docs/teacher.md).
+    teacher: float = value(0.0, low=0.0, high=1.0)
+    teacher_threshold: float | None = value(None, low=0.0, high=1.0)
+    teacher_temperature: float = value(1.0, low=0.01, high=100.0)
     selection_gradient: str = value("identity", choices=("identity", "zero_sum", "soft"))  # through select_K
     selection_softness: float = value(0.1, low=1e-6)  # ε of "soft", in units of importance
     # The wanted share of the inputs at the largest K: λ is steered to it.

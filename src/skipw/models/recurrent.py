@@ -156,7 +156,7 @@ class Recurrent(nn.Module, ABC):
             BudgetError: for an operating point that the model cannot follow.
             BackendUnavailableError: if the named backend cannot serve this call.
         """
-        check_input(x, self.input_size, next(self.parameters(), x), outputs)  # a cell may have no parameters
+        check_input(x, self.input_size, self._a_weight(x), outputs)
         full = checked_lengths(lengths, x)
         mask = checked_updates(updates, at, x)
         schedule = Schedule.of(None) if mask is not None else self._checked_schedule(at)
@@ -183,12 +183,20 @@ class Recurrent(nn.Module, ABC):
             output=result.output.clone()
             if outputs == "last"
             else result.output,  # never the state's own memory
-            updates=result.updates.detach() != 0,
+            updates=result.updates.detach().bool(),
             importance=result.importance,
             input_cost=cost,
-            inputs_processed=cost.detach() / full.clamp(min=1),
+            inputs_processed=cost.detach() / (max(x.shape[1], 1) if lengths is None else full.clamp(min=1)),
             state=result.state,
         )
+
+    def _a_weight(self, x: Tensor) -> Tensor:
+        """Any weight; x itself where the cells have none."""
+        own = self.cells[0].__dict__["_parameters"]  # parameters() walks through all modules
+        for weight in own.values():
+            if weight is not None:
+                return weight
+        return next(self.parameters(), x)
 
     def _start(self, state: Any, x: Tensor) -> SkipState:
         """The state that a call starts from."""

@@ -24,6 +24,7 @@ from skipw.training.distortion import distorted
 from skipw.training.gate_margin import gate_margin_at, indecision
 from skipw.training.plan import Plan, disagreement
 from skipw.training.schedules import cost_multiplier, learning_rate_factor, seed_for_step
+from skipw.training.teacher import Teacher, distance
 
 if TYPE_CHECKING:
     from skipw.params import TrainSettings
@@ -62,10 +63,16 @@ class TrainingModule(pl.LightningModule):
         metric: "accuracy" or "mse", of the data set.
         plan: what the gates learn to follow until ``plan_until``: its inputs are processed, and in place of their price
             the loss has the gates' disagreement with it.
+        teacher: whose scores it learns from beside the labels.
     """
 
     def __init__(
-        self, model: SequenceModel, settings: TrainSettings, metric: str, plan: Plan | None = None
+        self,
+        model: SequenceModel,
+        settings: TrainSettings,
+        metric: str,
+        plan: Plan | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -75,6 +82,7 @@ class TrainingModule(pl.LightningModule):
         self.settings = settings
         self.metric = metric
         self.plan = plan
+        self.teacher = teacher  # no module: its weights are neither trained nor kept
         self.regression = model.architecture.task == "regression"
         self.latest: dict[str, float] = {}
         self._generator = torch.Generator()
@@ -118,7 +126,8 @@ class TrainingModule(pl.LightningModule):
     ) -> tuple[Tensor, float | None]:
         """The loss, and the share of the inputs processed at the largest budget where a pass ran there."""
         losses: list[Tensor] = []
-        whole, teacher = None, None
+        whole, largest = None, None
+        taught = None if self.teacher is None else self.teacher.scores(batch, self.settings.backend)
         planned = self.plan if self.global_step < self.settings.plan_until * self.settings.steps else None
         for each in passes:
             run = (
@@ -126,12 +135,15 @@ class TrainingModule(pl.LightningModule):
             )
             task_loss = self.task_loss(run.scores, batch.targets, self.settings.label_smoothing)
             loss = task_loss
-            if each.distilled and teacher is not None:
-                distance = self._distance(run.scores, teacher)
-                loss = (1 - each.distilled) * task_loss + each.distilled * distance
+            if self.teacher is not None and taught is not None:
+                loss = self.teacher.blended(task_loss, run.scores, taught)
+            if each.distilled and largest is not None:
+                loss = (1 - each.distilled) * loss + each.distilled * distance(
+                    run.scores, largest, regression=self.regression
+                )
             loss = loss + run.price
             if each.largest:
-                teacher = run.scores.detach()
+                largest = run.scores.detach()
                 whole = float(run.share) if planned is None else None  # a plan's share needs no steering
             losses.append(each.weight * loss)
             if each is passes[0]:
@@ -154,12 +166,6 @@ class TrainingModule(pl.LightningModule):
         scores, logits = self.model.follow(batch.inputs, chosen, backend=self.settings.backend)
         price = self.settings.plan_weight * disagreement(logits, plan)
         return _Run(scores, price, price.new_tensor(len(chosen) / plan.num_steps))
-
-    def _distance(self, scores: Tensor, teacher: Tensor) -> Tensor:
-        """How far scores are from a teacher's, [B, outputs] each: cross entropy, or half the MSE."""
-        if self.regression:
-            return 0.5 * torch.nn.functional.mse_loss(scores, teacher)
-        return torch.nn.functional.cross_entropy(scores, teacher.softmax(-1))
 
     def cost_at(self, step: int) -> float:
         """λ at a step."""

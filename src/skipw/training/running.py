@@ -27,6 +27,7 @@ from skipw.training.lineage import warm_start
 from skipw.training.plan_search import plan_of
 from skipw.training.rollback import Rollback
 from skipw.training.schedules import seed_for_step
+from skipw.training.teacher import teacher_of
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
@@ -113,7 +114,8 @@ def new_module(job: Job) -> tuple[TrainingModule, list[str]]:
         model.embedding.weight.data.copy_(vectors)
     lineage = [] if job.init_from is None else warm_start(model, job.init_from)
     plan = plan_of(settings, job.prepared, job.unfinished)
-    return TrainingModule(model, settings, meta["metric"], plan), lineage
+    teacher = teacher_of(settings, job.init_from)
+    return TrainingModule(model, settings, meta["metric"], plan, teacher), lineage
 
 
 def train(

@@ -31,7 +31,7 @@ def load() -> ctypes.CDLL:
     Raises:
         BackendUnavailableError: with the reason and the remedy, see ``why_not``.
     """
-    found = _find(*(os.environ.get(name, "").strip() for name in _SETTINGS))
+    found = _find(*map(os.environ.get, _SETTINGS))
     if isinstance(found, str):
         raise BackendUnavailableError(found)
     return found
@@ -39,7 +39,7 @@ def load() -> ctypes.CDLL:
 
 def why_not() -> str | None:
     """None if ``load`` succeeds, else one sentence: the reason and the remedy."""
-    found = _find(*(os.environ.get(name, "").strip() for name in _SETTINGS))
+    found = _find(*map(os.environ.get, _SETTINGS))
     return found if isinstance(found, str) else None
 
 
@@ -59,8 +59,9 @@ def forget() -> None:
 
 
 @functools.cache
-def _find(switch: str, wish: str, file: str) -> ctypes.CDLL | str:
-    """The library, or why there is none. Both are remembered."""
+def _find(*given: str | None) -> ctypes.CDLL | str:
+    """The library with these ``_SETTINGS``, or why there is none. Both are remembered."""
+    switch, wish, file = ((value or "").strip() for value in given)
     try:
         if switch.lower() in _OFF:
             raise BackendUnavailableError(f"the native library is switched off by SKIPW_NATIVE={switch}.")
