@@ -82,6 +82,13 @@ CASES = {
     ),
     "skipw-window-1": Case("skipw", window=1, switches=((0, OperatingPoint(1, 0.5)),)),
     "skipw-nothing": Case("skipw", switches=((0, OperatingPoint(0, 0.0)),)),
+    "skipw-seen": Case(
+        "skipw", settings={"gate_inputs": ["since_update", "importance", "input"]}, normaliser="standard", width=6
+    ),
+    "skipw-seen-wide": Case(
+        "skipw", "lstm", window=50, settings={"gate_inputs": ["importance"], "time_feature": "none"},
+        switches=((0, OperatingPoint(20, 0.3)),),
+    ),
     "thrrnn": Case("thrrnn", "lstm", window=None, switches=POINTS),
     "skiprnn": Case("skiprnn", layers=2, window=None, switches=((0, OperatingPoint()),)),
     "dense": Case("dense", window=None, switches=(), head=16),
@@ -228,7 +235,7 @@ def test_without_vectors_and_without_doubles(name: str, built: str, tolerance: f
     compare(case, run(weights, commands_of(case), BUILDS[built]), *expected(case, model), tolerance=tolerance)
 
 
-@pytest.mark.parametrize("name", ["skipw-60", "skipw-lstm-2", "thrrnn", "dense"])
+@pytest.mark.parametrize("name", ["skipw-60", "skipw-lstm-2", "skipw-seen", "thrrnn", "dense"])
 def test_int8_computes_with_the_rounded_weights(name: str, run: Any) -> None:
     case = CASES[name]
     _, weights = weights_of(case)

@@ -139,10 +139,10 @@ def test_needs_input_cannot_be_set(folder: Path) -> None:
 
 
 def test_arrays_of_another_size_are_refused() -> None:
-    sizes = (1, 0, 0, 0, 2, 3, 1, 4, 0, 0)
+    sizes = (1, 0, 0, 0, 0, 2, 3, 1, 4, 0, 0)
     shapes = (16 * 2, 16 * 3, 9, 9, 3, 8 * 3, 4, 4)
     good = [np.zeros(count, dtype=np.float32) for count in shapes]
-    absent = [None] * 6
+    absent = [None] * 7
     make = c_stream.extension().Model
     assert make(sizes, 100.0, (0, 0, 0, 0.0, 0.0), [*good, *absent], True) is not None
     for index in range(len(good)):

@@ -1,4 +1,4 @@
-"""Streams of gates that see more than state and time: numpy serves them, all else says why not."""
+"""Streams of gates that see more than state and time, by every engine."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ import torch
 
 import skipw
 from skipw import OperatingPoint, Schedule
-from skipw.errors import BackendUnavailableError
 from skipw.gate_inputs import GATE_INPUTS
 from skipw.models.saved import load_model, save_model
 from skipw.models.task import Architecture
 from skipw.runtime.bundle import Origin, load_bundle, write_bundle
-from skipw.runtime.c.source import write_c
-from skipw.runtime.onnx.graphs import write_graphs
+from skipw.runtime.onnx.stream import OnnxStreamModel
 from skipw.runtime.stream import StreamModel
 from skipw.runtime.weights import of_module
 
@@ -26,19 +24,26 @@ COMBINATIONS = [seen for count in (1, 2, 3) for seen in itertools.combinations(G
 POINTS = "dataset,experiment,model,budget,threshold,split,metric,value,inputs_processed,alias,pareto\n"
 
 
-@pytest.mark.parametrize("double", [False, True], ids=["float32", "float64"])
+def stream_of(engine: str, rnn: Any, point: OperatingPoint) -> Any:
+    if engine == "onnx":
+        pytest.importorskip("onnxruntime", reason="the extra `edge` is not installed")
+        return OnnxStreamModel.from_weights(of_module(rnn)).create_stream(point)
+    return StreamModel.from_model(rnn, engine="c" if engine == "c" else "numpy").create_stream(point)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "float64", "c", "onnx"])
 @pytest.mark.parametrize(("cell", "layers"), [("gru", 2), ("lstm", 1)])
 @pytest.mark.parametrize("seen", COMBINATIONS, ids="+".join)
 def test_the_stream_equals_the_batch(
-    lively: Any, walk: Any, assert_agrees: Any, cell: str, layers: int, seen: tuple[str, ...], double: bool
+    lively: Any, walk: Any, assert_agrees: Any, cell: str, layers: int, seen: tuple[str, ...], engine: str
 ) -> None:
     """With switches within windows, and once more after a reset."""
     rnn = lively(skipw.SkipW, cell, layers, window=7, gate_inputs=seen, time_scale=10.0)
     x = torch.randn(1, 60, 5, generator=torch.Generator().manual_seed(3))
-    if double:
+    if engine == "float64":
         rnn, x = rnn.double(), x.double()
     switches = {0: OperatingPoint(3, 0.4), 11: OperatingPoint(5, 0.2), 30: OperatingPoint(1, 0.6)}
-    stream = StreamModel.from_model(rnn).create_stream(switches[0])
+    stream = stream_of(engine, rnn, switches[0])
     expected = rnn(x, at=Schedule(switches.items()), backend="reference")
     for _ in range(2):
         trace = walk(stream, x[0].numpy(), switches)
@@ -48,17 +53,31 @@ def test_the_stream_equals_the_batch(
     assert 0 < trace.updates.sum() < 60
 
 
-def test_c_and_onnx_say_why_they_do_not_serve(lively: Any, tmp_path: Path, caplog: Any) -> None:
-    rnn = lively(skipw.SkipW, window=7, gate_inputs=("importance", "input"))
-    with caplog.at_level("INFO", logger="skipw"):
-        assert StreamModel.from_model(rnn).engine == "numpy"
-    assert "importance, input (gate_inputs)" in caplog.text
-    with pytest.raises(BackendUnavailableError, match="gate_inputs"):
-        StreamModel.from_model(rnn, engine="c")
-    for write in (write_c, write_graphs):
-        with pytest.raises(BackendUnavailableError, match=r"importance, input \(gate_inputs\)"):
-            write(of_module(rnn), tmp_path)
-    assert not list(tmp_path.iterdir())
+def test_a_window_wider_than_the_products(lively: Any, walk: Any, assert_agrees: Any) -> None:
+    """What the gate makes of its further inputs is written where L values have to fit: 40 here, and 27 gates."""
+    rnn = lively(skipw.SkipW, window=40, gate_inputs=GATE_INPUTS, time_scale=10.0)
+    x = torch.randn(1, 200, 5, generator=torch.Generator().manual_seed(3))
+    point = OperatingPoint(20, 0.3)
+    trace = walk(stream_of("c", rnn, point), x[0].numpy())
+    assert_agrees(trace, rnn(x, at=point, backend="reference"))
+    assert 0 < trace.updates.sum() < 200
+
+
+@pytest.mark.parametrize("engine", ["numpy", "c", "onnx"])
+def test_an_input_that_is_refused_is_not_the_last_one(lively: Any, walk: Any, engine: str) -> None:
+    rnn = lively(skipw.SkipW, window=3, gate_inputs=("input",))
+    frames = torch.randn(20, 5, generator=torch.Generator().manual_seed(3)).numpy()
+    one, other = (stream_of(engine, rnn, OperatingPoint(2, 0.0)) for _ in range(2))
+    refused = 0
+    for frame in frames:
+        if one.needs_input:
+            with pytest.raises(ValueError):
+                one.process(np.array([*frame[:-1] + 1, np.nan]))
+            refused += 1
+        trace = [walk(stream, [frame]) for stream in (one, other)]
+        np.testing.assert_array_equal(trace[0].updates, trace[1].updates)
+        np.testing.assert_array_equal(trace[0].outputs, trace[1].outputs)
+    assert refused > 5
 
 
 def test_saved_models_and_bundles(tmp_path: Path, walk: Any) -> None:
@@ -80,13 +99,10 @@ def test_saved_models_and_bundles(tmp_path: Path, walk: Any) -> None:
         tmp_path / "bundle", tmp_path / "model", origin, point=point, points=POINTS, examples=[x[0].tolist()]
     )
     bundle = load_bundle(tmp_path / "bundle")
-    assert not (bundle.folder / "c").exists() and not (bundle.folder / "onnx").exists()
-    assert "ONNX" not in (bundle.folder / "README.md").read_text(encoding="utf-8")
-    stream = bundle.create_stream()
-    walk(stream, x[0].numpy())
-    np.testing.assert_allclose(stream.output(), scores[0].numpy(), rtol=0, atol=1e-5)
-    with pytest.raises(BackendUnavailableError, match="gate_inputs"):
-        bundle.stream_model("onnx")
+    for engine in ("auto", "numpy", "c", "onnx"):
+        stream = bundle.stream_model(engine).create_stream(point)
+        walk(stream, x[0].numpy())
+        np.testing.assert_allclose(stream.output(), scores[0].numpy(), rtol=0, atol=1e-5)
 
 
 def test_a_model_without_them_is_written_as_before() -> None:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from skipw.data.normaliser import Normaliser
 from skipw.errors import BackendUnavailableError, DataFormatError
+from skipw.gate_inputs import columns
 from skipw.runtime.weights import DENSE, Weights
 
 __all__ = ["BLOCKS", "KINDS", "Matrix", "Packed", "pack", "pack_matrix", "why_not"]
@@ -26,6 +27,7 @@ KINDS = {
 CELLS = {"gru": 0, "lstm": 1}
 SELECTORS = {"topk": 0, "first": 1, "last": 2, "first_above": 3}
 TIMES = {"steps": 0, "window": 1, "since_update": 2, "none": 3}
+SEEN = {"since_update": 1, "importance": 2, "input": 4}
 NORMALISERS = {"none": 0, "standard": 1, "scale": 1, "pose": 2}
 
 
@@ -73,8 +75,6 @@ def why_not(weights: Weights) -> str | None:
         return "it bounds aligned windows, not any L consecutive inputs"
     if a.model == "skipw" and a.select not in SELECTORS:
         return f"select={a.select!r} draws random numbers"
-    if a.gate_inputs:
-        return f"its gates see state and time alone, not {', '.join(a.gate_inputs)} (gate_inputs)"
     return None
 
 
@@ -102,6 +102,7 @@ def pack(weights: Weights) -> Packed:
         "cell": CELLS[a.cell],
         "select": SELECTORS.get(a.select, 0),
         "time_feature": TIMES[a.time_feature],
+        "gate_inputs": sum(SEEN[name] for name in a.gate_inputs),
         "input_size": a.input_size,
         "hidden_size": a.hidden_size,
         "layers": a.num_layers,
@@ -145,13 +146,15 @@ def _initial(weights: Weights) -> Array:
 def _gate(weights: Weights) -> dict[str, Matrix | Array | None]:
     a, arrays = weights.architecture, weights.arrays
     if a.model in DENSE:
-        return {"gate": None, "gate_bias": None, "gate_time": None}
+        return {"gate": None, "gate_bias": None, "gate_time": None, "gate_seen": None}
     weight = arrays["rnn.gate.weight"]
-    timed = weight.shape[1] > a.hidden_size
+    seen = sum(columns(a.gate_inputs, a.window or 1, a.input_size).values())
+    timed = weight.shape[1] > a.hidden_size + seen
     return {
         "gate": Matrix(np.ascontiguousarray(weight[:, : a.hidden_size])),
         "gate_bias": arrays["rnn.gate.bias"],
         "gate_time": np.ascontiguousarray(weight[:, a.hidden_size]) if timed else None,
+        "gate_seen": Matrix(np.ascontiguousarray(weight[:, -seen:])) if seen else None,
     }
 
 

@@ -69,9 +69,11 @@ def memory_bytes(packed: Packed, wide: int = 8) -> int:
     """
     sizes = packed.sizes
     parts, blocks = (1, 3) if sizes["cell"] == 0 else (2, 4)
-    products = max(blocks * sizes["hidden_size"], sizes["head_hidden"])
+    gate_seen = packed.arrays["gate_seen"]
+    seen = gate_seen.inputs if isinstance(gate_seen, Matrix) else 0
+    products = max(blocks * sizes["hidden_size"], sizes["head_hidden"], sizes["window"] if seen else 0)
     floats = _even(sizes["layers"] * parts * sizes["hidden_size"]) + _even(sizes["window"])
-    floats += 2 * _even(products) + _even(sizes["input_size"])
+    floats += 2 * _even(products) + _even(sizes["input_size"]) + _even(seen)
     used = 4 * floats + wide * _even(sizes["input_size"]) + 2 * sizes["window"]
     return -(-used // 8) * 8
 
@@ -202,7 +204,7 @@ def _model(packed: Packed) -> Iterator[str]:
 
     fields: Iterable[tuple[str, str]] = (
         ("format", "SKIPW_FORMAT"),
-        *((name, str(sizes[name])) for name in ("kind", "cell", "select", "time_feature")),
+        *((name, str(sizes[name])) for name in ("kind", "cell", "select", "time_feature", "gate_inputs")),
         *((name, str(sizes[name])) for name in ("input_size", "hidden_size", "layers", "window")),
         ("time_scale", f"{_number(packed.time_scale)}f"),
         ("layer", "layers"),
@@ -210,6 +212,7 @@ def _model(packed: Packed) -> Iterator[str]:
         ("gate", _matrix_value("gate", arrays)),
         ("gate_bias", pointer("gate_bias")),
         ("gate_time", pointer("gate_time")),
+        ("gate_seen", _matrix_value("gate_seen", arrays)),
         ("hidden", _matrix_value("hidden", arrays)),
         ("output", _matrix_value("output", arrays)),
         ("hidden_bias", pointer("hidden_bias")),

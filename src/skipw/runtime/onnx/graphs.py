@@ -8,7 +8,8 @@ is the input ``<name>`` of those after it.
 | `h_<layer>`, `c_<layer>` | Float[1, 1, N] | state of a layer; c of an LSTM |
 | `scores` | Float[num_outputs] | the head's output, without head h of the top layer Float[N] |
 | `step` | Int64 | SkipW: index of the next input; the host adds 1 for each input that it skips |
-| `last_update` | Int64 | SkipW with "since_update": index of the last input processed, -1 before any |
+| `last_update` | Int64 | SkipW whose gate sees "since_update": index of the last input processed, -1 before any |
+| `last_input` | Float[D] | SkipW whose gate sees "input": the last input processed, normalised; 0 before any |
 | `used` | Int64 | SkipW: inputs processed in this window |
 | `importance` | Float[L] | SkipW: ũ_W of this window |
 | `due` | Bool[L] | SkipW: slots of this window that are still to be processed |
@@ -27,7 +28,7 @@ from skipw.data.normaliser import Normaliser
 from skipw.errors import BackendUnavailableError
 from skipw.models.architecture import Architecture
 from skipw.runtime.onnx.builder import Builder, Declared
-from skipw.runtime.onnx.layers import GateNodes, add_cells, add_head, add_normaliser, add_sigmoid
+from skipw.runtime.onnx.layers import GateNodes, Past, add_cells, add_head, add_normaliser, add_sigmoid
 from skipw.runtime.selection import DRAWING
 from skipw.runtime.weights import DENSE, Weights
 
@@ -43,8 +44,6 @@ def why_not(weights: Weights) -> str | None:
         return f"they have GRU and LSTM cells, not {weights.architecture.cell}"
     if weights.architecture.bound != "aligned":
         return "they bound aligned windows, not any L consecutive inputs"
-    if seen := ", ".join(weights.architecture.gate_inputs):
-        return f"their gates see state and time alone, not {seen} (gate_inputs)"
     return None
 
 
@@ -101,6 +100,12 @@ class _Maker:
             (),
             "index of the last input processed, -1 before any",
         )
+        self.last_input: Declared = (
+            "last_input",
+            np.float32,
+            (a.input_size,),
+            "the last input processed, normalised, 0 before any",
+        )
         self.used: Declared = ("used", np.int64, (), "inputs processed in this window")
         self.importance: Declared = ("importance", np.float32, window, "of this window's inputs, in [0, 1]")
         self.due: Declared = ("due", np.bool_, window, "this window's inputs that are still to be processed")
@@ -127,8 +132,11 @@ class _Maker:
                 return []
 
     @property
-    def remembers_update(self) -> bool:
-        return self.a.model == "skipw" and self.a.time_feature == "since_update"
+    def remembered(self) -> list[Declared]:
+        """What the gate sees of the past beside state and importance."""
+        a = self.a
+        update = a.model == "skipw" and "since_update" in (a.time_feature, *a.gate_inputs)
+        return [*([self.last] if update else []), *([self.last_input] if "input" in a.gate_inputs else [])]
 
     def start(self) -> bytes:
         b, a = Builder(), self.a
@@ -145,7 +153,9 @@ class _Maker:
         if a.model == "skipw":
             gate = GateNodes(b, self.weights.arrays, a)
             before = b.constant(-1, np.int64)
-            importance = gate.importance(b, values[-1][-1], gate.zero, before)
+            nothing = b.constant(np.zeros(a.input_size), np.float32)
+            none_before = b.constant(np.zeros(gate.window), np.float32)
+            importance = gate.importance(b, values[-1][-1], gate.zero, Past(before, none_before, nothing))
             plan = gate.plan(b, importance, "budget", "threshold", self._noise())
             outputs |= {
                 self.importance: importance,
@@ -153,8 +163,8 @@ class _Maker:
                 self.step: gate.zero,
                 self.used: gate.zero,
             }
-            if self.remembers_update:
-                outputs[self.last] = before
+            first = {self.last: before, self.last_input: nothing}
+            outputs |= {one: first[one] for one in self.remembered}
         elif a.model not in DENSE:
             outputs |= dict.fromkeys((self.accumulated, self.increment), b.constant(1.0, np.float32))
         return self._finish(b, "start", self.point, outputs, "The memory of a stream before its first input.")
@@ -181,7 +191,7 @@ class _Maker:
         inputs = [x, *(part for parts in self.states for part in parts)]
         if a.model == "skipw":
             inputs += [self.step, self.used, self.importance, self.due, *self.point]
-            outputs |= self._after_input(b, after[-1][-1])
+            outputs |= self._after_input(b, after[-1][-1], ready)
         elif a.model not in DENSE:
             probability = self._probability(b, after[-1][-1])
             outputs |= dict.fromkeys((self.accumulated, self.increment), probability)
@@ -195,27 +205,26 @@ class _Maker:
         driver = self.states[-1][-1]
         offset = b.node("Mod", "step", gate.length)
         opens = b.node("Equal", offset, gate.zero)
-        last = "last_update" if self.remembers_update else None
-        importance = b.node("Where", opens, gate.importance(b, driver[0], "step", last), "importance")
+        past = Past("last_update", "importance", "last_input")
+        importance = b.node("Where", opens, gate.importance(b, driver[0], "step", past), "importance")
         used = b.node("Where", opens, gate.zero, "used")
         left = b.node("Sub", "budget", used)
         plan = gate.plan(b, importance, left, "threshold", self._noise(), offset)
-        remembered = [self.last] if self.remembers_update else []
-        inputs = [driver, self.step, *remembered, self.used, self.importance, *self.point]
+        inputs = [driver, self.step, *self.remembered, self.used, self.importance, *self.point]
         outputs = {self.importance: importance, self.used: used, self.due: plan}
         return self._finish(
             b, "gate", inputs, outputs,
             "Opens the window that begins at `step`; within a window, plans the rest of it at the new K and thr.",
         )  # fmt: skip
 
-    def _after_input(self, b: Builder, driver: str) -> dict[Declared, str]:
-        """The gate's memory after a processed input; at the end of a window the next one opens."""
+    def _after_input(self, b: Builder, driver: str, x: str) -> dict[Declared, str]:
+        """The gate's memory after a processed input ``x``; at the end of a window the next one opens."""
         gate = GateNodes(b, self.weights.arrays, self.a)
         offset = b.node("Mod", "step", gate.length)
         following = b.node("Add", "step", gate.one)
         opens = b.node("Equal", b.node("Mod", following, gate.length), gate.zero)
         then, other = Builder(b), Builder(b)
-        importance = gate.importance(then, driver, following, "step")
+        importance = gate.importance(then, driver, following, Past("step", "importance", x))
         plan = gate.plan(then, importance, "budget", "threshold", self._noise())
         rest = other.node("And", "due", other.node("Greater", gate.slots, offset))
         importance, plan, used = b.choose(
@@ -224,7 +233,8 @@ class _Maker:
             (other, ["importance", rest, other.node("Add", "used", gate.one)]),
         )
         memory = {self.importance: importance, self.due: plan, self.used: used, self.step: following}
-        return memory | {self.last: "step"} if self.remembers_update else memory
+        latest = {self.last: "step", self.last_input: x}
+        return memory | {one: latest[one] for one in self.remembered}
 
     def _probability(self, b: Builder, driver: str) -> str:
         """σ(W s + b), the increment of ThrRNN and SkipRNN (eq. 2)."""

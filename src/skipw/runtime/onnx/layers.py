@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from skipw.data.normaliser import SMALLEST_SIZE, Normaliser
+from skipw.gate_inputs import columns
 from skipw.models.architecture import Architecture
 from skipw.runtime.onnx.builder import Builder
 
-__all__ = ["GateNodes", "add_cells", "add_head", "add_normaliser", "add_sigmoid"]
+__all__ = ["GateNodes", "Past", "add_cells", "add_head", "add_normaliser", "add_sigmoid"]
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 LOWEST = float(np.finfo(np.float32).min)
@@ -142,6 +143,20 @@ def add_sigmoid(b: Builder, logits: str) -> str:
     return str(b.node("Where", b.node("IsNaN", logits), logits, b.node("Reciprocal", denominator)))
 
 
+class Past(NamedTuple):
+    """What a gate may see of what came before its window; each is read by those gates alone that see it.
+
+    Attributes:
+        last_update: index of the last input that was processed, Int64, -1 before any.
+        importance: ũ_W Float[L] of the window before, 0 at the first.
+        last_input: Float[D], normalised, 0 before any.
+    """
+
+    last_update: str
+    importance: str
+    last_input: str
+
+
 class GateNodes:
     """The gate of SkipW (eqs. 6 to 10) over constants that one graph and its branches share.
 
@@ -157,6 +172,8 @@ class GateNodes:
         weight = arrays["rnn.gate.weight"]
         self._weight = b.constant(weight[:, : a.hidden_size].T, np.float32)
         self._bias = b.constant(arrays["rnn.gate.bias"], np.float32)
+        seen = sum(columns(a.gate_inputs, a.window, a.input_size).values())
+        self._seen = b.constant(weight[:, -seen:].T, np.float32) if seen else None
         timed = a.time_feature != "none"
         self._time = b.constant(weight[:, a.hidden_size], np.float32) if timed else None
         self._scale = b.constant(a.time_scale, np.float32)
@@ -164,14 +181,14 @@ class GateNodes:
         self.length = b.constant(a.window, np.int64)
         self.zero, self.one = b.constant(0, np.int64), b.constant(1, np.int64)
 
-    def importance(self, b: Builder, driver: str, step: str, last_update: str | None) -> str:
+    def importance(self, b: Builder, driver: str, step: str, past: Past) -> str:
         """ũ_W Float[L] (eqs. 6 and 7).
 
         Args:
             b: the graph or a branch of it.
             driver: Float[1, 1, N], the part of the top layer's state that drives the gate.
             step: index of the window's first input, Int64.
-            last_update: index of the last input that was processed; read for "since_update" only.
+            past: what came before the window.
         """
         logits = b.node("MatMul", _reshaped(b, driver, (self._a.hidden_size,)), self._weight)
         logits = b.node("Add", logits, self._bias)
@@ -180,11 +197,27 @@ class GateNodes:
             if self._a.time_feature == "window":
                 value = b.node("Div", step, self.length)
             elif self._a.time_feature == "since_update":
-                assert last_update is not None
-                value = b.node("Sub", step, b.node("Max", last_update, self.zero))
-            time = b.node("Div", b.node("Cast", value, to=_kind(np.float32)), self._scale)
-            logits = b.node("Add", logits, b.node("Mul", self._time, time))
+                value = self._since_update(b, step, past)
+            logits = b.node("Add", logits, b.node("Mul", self._time, self._scaled(b, value)))
+        if self._seen is not None:
+            logits = b.node("Add", logits, b.node("MatMul", self._extras(b, step, past), self._seen))
         return add_sigmoid(b, logits)
+
+    def _extras(self, b: Builder, step: str, past: Past) -> str:
+        """What the gate sees beside state and time, Float[E], in the order of its weight's columns."""
+        parts = []
+        for name in self._a.gate_inputs:
+            if name == "since_update":
+                parts.append(_reshaped(b, self._scaled(b, self._since_update(b, step, past)), (1,)))
+            else:
+                parts.append(past.importance if name == "importance" else past.last_input)
+        return str(b.node("Concat", *parts, axis=0))
+
+    def _since_update(self, b: Builder, step: str, past: Past) -> str:
+        return str(b.node("Sub", step, b.node("Max", past.last_update, self.zero)))
+
+    def _scaled(self, b: Builder, steps: str) -> str:
+        return str(b.node("Div", b.node("Cast", steps, to=_kind(np.float32)), self._scale))
 
     def plan(
         self,

@@ -10,6 +10,7 @@
 
 #include "dispatch.h"
 #include "skipw.h"
+#include "skipw_internal.h"
 
 #ifndef SKIPW_SOURCE_HASH
 #define SKIPW_SOURCE_HASH ""
@@ -88,12 +89,13 @@ static int carve(Model *self, Carver *c, PyObject *arrays, uint32_t head_hidden,
   m->gate = matrix(c, arrays, i + 1, window, n, &failed);
   m->gate_bias = take(c, arrays, i + 2, window, sizeof(float), &failed);
   m->gate_time = take(c, arrays, i + 3, window, sizeof(float), &failed);
-  m->hidden = matrix(c, arrays, i + 4, head_hidden, n, &failed);
-  m->hidden_bias = take(c, arrays, i + 5, head_hidden, sizeof(float), &failed);
-  m->output = matrix(c, arrays, i + 6, outputs, head_hidden ? head_hidden : n, &failed);
-  m->output_bias = take(c, arrays, i + 7, outputs, sizeof(float), &failed);
-  m->normaliser.mean = take(c, arrays, i + 8, d, sizeof(double), &failed);
-  m->normaliser.scale = take(c, arrays, i + 9, d, sizeof(double), &failed);
+  m->gate_seen = matrix(c, arrays, i + 4, window, skipw_seen(m), &failed);
+  m->hidden = matrix(c, arrays, i + 5, head_hidden, n, &failed);
+  m->hidden_bias = take(c, arrays, i + 6, head_hidden, sizeof(float), &failed);
+  m->output = matrix(c, arrays, i + 7, outputs, head_hidden ? head_hidden : n, &failed);
+  m->output_bias = take(c, arrays, i + 8, outputs, sizeof(float), &failed);
+  m->normaliser.mean = take(c, arrays, i + 9, d, sizeof(double), &failed);
+  m->normaliser.scale = take(c, arrays, i + 10, d, sizeof(double), &failed);
   m->layer = self->layers;
   return !failed;
 }
@@ -101,13 +103,13 @@ static int carve(Model *self, Carver *c, PyObject *arrays, uint32_t head_hidden,
 static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
   static char *names[] = {"sizes", "time_scale", "normaliser", "arrays", "reads_numbers", NULL};
-  uint32_t kind, cell, select, time, input_size, hidden_size, layers, window, head_hidden, outputs;
+  uint32_t kind, cell, select, time, gate_inputs, input_size, hidden_size, layers, window, head_hidden, outputs;
   uint32_t normaliser, has_missing, has_clip;
   double time_scale, missing, clip;
   PyObject *arrays;
   int reads_numbers;
   if (!PyArg_ParseTupleAndKeywords(
-          args, keywords, "(IIIIIIIIII)d(IIIdd)Op", names, &kind, &cell, &select, &time, &input_size, &hidden_size,
+          args, keywords, "(IIIIIIIIIII)d(IIIdd)Op", names, &kind, &cell, &select, &time, &gate_inputs, &input_size, &hidden_size,
           &layers, &window, &head_hidden, &outputs, &time_scale, &normaliser, &has_missing, &has_clip, &missing,
           &clip, &arrays, &reads_numbers))
     return NULL;
@@ -122,7 +124,7 @@ static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *keyword
   if (!self) return NULL;
   self->reads_numbers = reads_numbers;
   self->model = (skipw_model){
-      .format = SKIPW_FORMAT, .kind = kind, .cell = cell, .select = select, .time_feature = time,
+      .format = SKIPW_FORMAT, .kind = kind, .cell = cell, .select = select, .time_feature = time, .gate_inputs = gate_inputs,
       .input_size = input_size, .hidden_size = hidden_size, .layers = layers, .window = window,
       .time_scale = (float)time_scale,
       .normaliser = {normaliser, has_missing, has_clip, missing, clip, NULL, NULL}};

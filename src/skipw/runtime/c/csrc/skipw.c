@@ -11,8 +11,10 @@ static size_t state_size(const skipw_model *m) { return (size_t)m->layers * skip
 
 static size_t products_size(const skipw_model *m)
 {
-  const size_t gates = (size_t)skipw_blocks(m) * m->hidden_size;
-  return gates > m->hidden.outputs ? gates : m->hidden.outputs; /* the head's hidden units lie there too */
+  size_t size = (size_t)skipw_blocks(m) * m->hidden_size;
+  if (m->hidden.outputs > size) size = m->hidden.outputs; /* the head's hidden units lie there too, */
+  if (m->gate_inputs && m->window > size) size = m->window; /* and what the gate makes of gate_inputs */
+  return size;
 }
 
 static int fits(const skipw_matrix *matrix, uint32_t outputs, uint32_t inputs)
@@ -33,7 +35,9 @@ static int is_sound(const skipw_model *m)
     if (!fits(&layer->state, gates, m->hidden_size)) return 0;
   }
   if (m->kind != SKIPW_DENSE && !(fits(&m->gate, m->window, m->hidden_size) && m->gate_bias)) return 0;
-  if (m->kind != SKIPW_SKIPW && m->window != 1) return 0;
+  if (m->kind != SKIPW_SKIPW && (m->window != 1 || m->gate_inputs)) return 0;
+  if (m->gate_inputs > (SKIPW_SEES_SINCE_UPDATE | SKIPW_SEES_IMPORTANCE | SKIPW_SEES_INPUT)) return 0;
+  if (m->gate_inputs && !fits(&m->gate_seen, m->window, skipw_seen(m))) return 0;
   if (m->hidden.values && m->hidden.inputs != m->hidden_size) return 0;
   return !m->output.values || m->output.inputs == (m->hidden.values ? m->hidden.outputs : m->hidden_size);
 }
@@ -44,7 +48,7 @@ size_t skipw_memory(const skipw_model *m)
 {
   if (!is_sound(m)) return 0;
   const size_t floats =
-      even(state_size(m)) + even(m->window) + 2 * even(products_size(m)) + even(m->input_size);
+      even(state_size(m)) + even(m->window) + 2 * even(products_size(m)) + even(m->input_size) + even(skipw_seen(m));
   const size_t bytes = floats * sizeof(float) + even(m->input_size) * sizeof(skipw_wide) + 2 * (size_t)m->window;
   return (bytes + 7) & ~(size_t)7;
 }
@@ -63,7 +67,8 @@ int skipw_init(skipw_stream *s, const skipw_model *m, void *memory, size_t size)
   s->from_input = s->importance + even(m->window);
   s->from_state = s->from_input + even(products_size(m));
   s->features = s->from_state + even(products_size(m));
-  s->selected = (uint8_t *)(s->features + even(m->input_size));
+  s->seen = s->features + even(m->input_size);
+  s->selected = (uint8_t *)(s->seen + even(skipw_seen(m)));
   s->before = s->selected + m->window;
   s->budget = m->window;
   s->threshold = 0.5f;
@@ -79,14 +84,30 @@ static const float *driver(const skipw_stream *s)
   return s->state + state_size(s->model) - s->model->hidden_size;
 }
 
+/* Inputs since the last one processed, or since the start. */
+static uint64_t since_update(const skipw_stream *s) { return s->updated ? s->inputs - s->last_update : s->inputs; }
+
 /* The time feature, divided by its scale. */
 static float time_feature(const skipw_stream *s)
 {
   const skipw_model *m = s->model;
   uint64_t value = s->inputs;
   if (m->time_feature == SKIPW_WINDOW) value = s->inputs / m->window;
-  if (m->time_feature == SKIPW_SINCE_UPDATE && s->updated) value = s->inputs - s->last_update;
+  if (m->time_feature == SKIPW_SINCE_UPDATE) value = since_update(s);
   return (float)value / m->time_scale;
+}
+
+/* What the gate sees beside state and time, times its columns, plus its bias, into from_state. The last input stands at
+ * its place already; the importance is still that of the window before. */
+static const float *gate_start(skipw_stream *s)
+{
+  const skipw_model *m = s->model;
+  float *at = s->seen;
+  if (!m->gate_inputs) return m->gate_bias;
+  if (m->gate_inputs & SKIPW_SEES_SINCE_UPDATE) *at++ = (float)since_update(s) / m->time_scale;
+  if (m->gate_inputs & SKIPW_SEES_IMPORTANCE) memcpy(at, s->importance, m->window * sizeof(float));
+  skipw_product(&m->gate_seen, s->seen, m->gate_bias, s->from_state);
+  return s->from_state;
 }
 
 /* The most important slot that is still to come, reaches the threshold and is not selected yet; ties go to the
@@ -140,7 +161,7 @@ static void open_window(skipw_stream *s)
   const skipw_model *m = s->model;
   s->offset = s->used = 0;
   s->switched = 0;
-  skipw_product(&m->gate, driver(s), m->gate_bias, s->importance);
+  skipw_product(&m->gate, driver(s), gate_start(s), s->importance);
   if (m->gate_time) {
     const float time = time_feature(s);
     for (uint32_t slot = 0; slot < m->window; ++slot) s->importance[slot] += m->gate_time[slot] * time;
@@ -180,6 +201,8 @@ void skipw_reset(skipw_stream *s)
 {
   const skipw_model *m = s->model;
   memcpy(s->state, m->initial, state_size(m) * sizeof(float));
+  memset(s->importance, 0, m->window * sizeof(float)); /* of the window before the first, if the gate sees it */
+  memset(s->seen, 0, skipw_seen(m) * sizeof(float));
   s->inputs = s->processed = s->last_update = 0;
   s->max_in_window = s->offset = s->used = 0;
   s->updated = s->switched = 0;
@@ -250,7 +273,10 @@ static void step_cells(skipw_stream *s, const float *x)
 
 static int process(skipw_stream *s, const float *features)
 {
+  const skipw_model *m = s->model;
   step_cells(s, features);
+  if (m->gate_inputs & SKIPW_SEES_INPUT)
+    memcpy(s->seen + skipw_seen(m) - m->input_size, features, m->input_size * sizeof(float));
   s->updated = 1;
   s->last_update = s->inputs;
   ++s->processed;

@@ -25,7 +25,7 @@
 extern "C" {
 #endif
 
-#define SKIPW_FORMAT 1u /* of skipw_model; a model made for another format is refused */
+#define SKIPW_FORMAT 2u /* of skipw_model; a model made for another format is refused */
 #define SKIPW_WHOLE_WINDOW UINT32_MAX /* as a budget: K = L */
 
 /* -DSKIPW_INT8: matrices hold int8 with one scale an output; everything else stays float. */
@@ -55,6 +55,8 @@ enum skipw_kind { SKIPW_DENSE, SKIPW_SKIPW, SKIPW_THRRNN, SKIPW_SKIPRNN };
 enum skipw_cell { SKIPW_GRU, SKIPW_LSTM };
 enum skipw_select { SKIPW_TOPK, SKIPW_FIRST, SKIPW_LAST, SKIPW_FIRST_ABOVE }; /* Appendix H; those without noise */
 enum skipw_time { SKIPW_STEPS, SKIPW_WINDOW, SKIPW_SINCE_UPDATE, SKIPW_NO_TIME };
+/* What a gate may see beside the state and time, added up in skipw_model.gate_inputs. */
+enum skipw_gate_inputs { SKIPW_SEES_SINCE_UPDATE = 1, SKIPW_SEES_IMPORTANCE = 2, SKIPW_SEES_INPUT = 4 };
 enum skipw_normaliser_kind { SKIPW_AS_IS, SKIPW_STANDARD, SKIPW_POSE };
 
 /* Packed [outputs][inputs]: columns in blocks of 64, 32, 16 and 8 outputs, each block row by row (see products.c). */
@@ -78,14 +80,15 @@ typedef struct {
 } skipw_normaliser;
 
 typedef struct {
-  uint32_t format, kind, cell, select, time_feature;
+  uint32_t format, kind, cell, select, time_feature, gate_inputs;
   uint32_t input_size, hidden_size, layers, window; /* window 1 where the model has none */
   float time_scale;
   const skipw_layer *layer;    /* [layers] */
   const float *initial;        /* [layers][1 or 2][N]: h, and c of an LSTM */
-  skipw_matrix gate;           /* W_W [L][N] without its column for the time */
+  skipw_matrix gate;           /* W_W [L][N] without its further columns */
   const float *gate_bias;      /* [L] */
-  const float *gate_time;      /* [L], that column; NULL for SKIPW_NO_TIME */
+  const float *gate_time;      /* [L], its column for the time; NULL for SKIPW_NO_TIME */
+  skipw_matrix gate_seen;      /* [L][E], those for gate_inputs: 1, L and D, as many as there are; or absent */
   skipw_matrix hidden, output; /* the head: output(ReLU(hidden(h))); either may be absent */
   const float *hidden_bias, *output_bias;
   skipw_normaliser normaliser;
@@ -94,7 +97,7 @@ typedef struct {
 /* Read what is marked "read"; everything is written by the functions alone. */
 typedef struct {
   const skipw_model *model;
-  float *state, *importance, *from_input, *from_state, *features;
+  float *state, *importance, *from_input, *from_state, *features, *seen;
   skipw_wide *raw;
   uint8_t *selected, *before;
   uint64_t inputs;        /* read: seen, processed or skipped */

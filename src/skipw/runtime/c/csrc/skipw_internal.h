@@ -52,6 +52,14 @@ int skipw_normalise(const skipw_normaliser *normaliser, skipw_wide *raw, float *
 
 static inline uint32_t skipw_blocks(const skipw_model *model) { return model->cell == SKIPW_GRU ? 3 : 4; }
 static inline uint32_t skipw_parts(const skipw_model *model) { return model->cell == SKIPW_GRU ? 1 : 2; }
+/* Values that the gate sees beside state and time, E: inputs since the last one processed, the importance of the window
+ * before, the last input processed. */
+static inline uint32_t skipw_seen(const skipw_model *model)
+{
+  return (model->gate_inputs & SKIPW_SEES_SINCE_UPDATE ? 1 : 0)
+         + (model->gate_inputs & SKIPW_SEES_IMPORTANCE ? model->window : 0)
+         + (model->gate_inputs & SKIPW_SEES_INPUT ? model->input_size : 0);
+}
 static inline size_t skipw_rounded(size_t count) { return (count + 7) / 8 * 8; } /* outputs of a packed matrix */
 
 #endif
