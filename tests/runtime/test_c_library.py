@@ -89,6 +89,13 @@ CASES = {
         "skipw", "lstm", window=50, settings={"gate_inputs": ["importance"], "time_feature": "none"},
         switches=((0, OperatingPoint(20, 0.3)),),
     ),
+    "fastgrnn-2": Case("skipw", "fastgrnn", hidden=60, layers=2, window=8, head=16),
+    "thrrnn-fastgrnn": Case("thrrnn", "fastgrnn", window=None, switches=POINTS),
+    **{
+        f"any-{select}": Case("skipw", window=6, settings={"bound": "any", "select": select})
+        for select in ("topk", "first", "last", "first_above")
+    },
+    "any-window-1": Case("skipw", window=1, settings={"bound": "any"}, switches=((0, OperatingPoint(1, 0.5)),)),
     "thrrnn": Case("thrrnn", "lstm", window=None, switches=POINTS),
     "skiprnn": Case("skiprnn", layers=2, window=None, switches=((0, OperatingPoint()),)),
     "dense": Case("dense", window=None, switches=(), head=16),
@@ -235,7 +242,7 @@ def test_without_vectors_and_without_doubles(name: str, built: str, tolerance: f
     compare(case, run(weights, commands_of(case), BUILDS[built]), *expected(case, model), tolerance=tolerance)
 
 
-@pytest.mark.parametrize("name", ["skipw-60", "skipw-lstm-2", "skipw-seen", "thrrnn", "dense"])
+@pytest.mark.parametrize("name", ["skipw-60", "skipw-lstm-2", "skipw-seen", "fastgrnn-2", "thrrnn", "dense"])
 def test_int8_computes_with_the_rounded_weights(name: str, run: Any) -> None:
     case = CASES[name]
     _, weights = weights_of(case)
@@ -347,7 +354,7 @@ def test_the_example_program_reads_a_stream_of_frames(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), ("-DSKIPW_NO_DOUBLE", "-DSKIPW_PLAIN")])
-@pytest.mark.parametrize("name", ["skipw-60", "skipw-130", "thrrnn"])
+@pytest.mark.parametrize("name", ["skipw-60", "skipw-130", "skipw-seen", "fastgrnn-2", "any-topk", "thrrnn"])
 def test_on_64_bit_arm(name: str, flags: tuple[str, ...], run: Any) -> None:
     compiler, machine = shutil.which("aarch64-linux-gnu-gcc"), shutil.which("qemu-aarch64")
     if compiler is None or machine is None:
@@ -366,7 +373,7 @@ BOARD = Path(__file__).with_name("cortex_m")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("int8", [False, True])
-@pytest.mark.parametrize("name", ["skipw-60", "thrrnn"])
+@pytest.mark.parametrize("name", ["skipw-60", "skipw-seen", "fastgrnn-2", "thrrnn"])
 def test_on_a_microcontroller(name: str, int8: bool, run: Any) -> None:
     """Bare metal: Arm's MPS2 board with a Cortex-M4, in QEMU; input and output through the debugger's channel."""
     compiler, machine = shutil.which("arm-none-eabi-gcc"), shutil.which("qemu-system-arm")

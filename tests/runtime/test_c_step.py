@@ -139,8 +139,8 @@ def test_needs_input_cannot_be_set(folder: Path) -> None:
 
 
 def test_arrays_of_another_size_are_refused() -> None:
-    sizes = (1, 0, 0, 0, 0, 2, 3, 1, 4, 0, 0)
-    shapes = (16 * 2, 16 * 3, 9, 9, 3, 8 * 3, 4, 4)
+    sizes = (1, 0, 0, 0, 0, 0, 2, 3, 1, 4, 0, 0)
+    shapes = (16 * 2, 16 * 3, 9, 9, 2, 3, 8 * 3, 4, 4)
     good = [np.zeros(count, dtype=np.float32) for count in shapes]
     absent = [None] * 7
     make = c_stream.extension().Model
@@ -149,7 +149,7 @@ def test_arrays_of_another_size_are_refused() -> None:
         bad = [*good[:index], good[index][:-1], *good[index + 1 :], *absent]
         with pytest.raises(ValueError, match=f"array {index} has"):
             make(sizes, 100.0, (0, 0, 0, 0.0, 0.0), bad, True)
-    for index in (0, 1, 4, 5):  # a weight that the model needs is missing
+    for index in (0, 1, 5, 6):  # a weight that the model needs is missing
         bad = [*good[:index], None, *good[index + 1 :], *absent]
         with pytest.raises(ValueError, match="contradict"):
             make(sizes, 100.0, (0, 0, 0, 0.0, 0.0), bad, True)

@@ -4,8 +4,7 @@ A :class:`StreamModel` is immutable and shared; each :class:`Stream` it creates 
 sequence. Neither needs torch. ``docs/streaming.md`` shows how to use them.
 
 Two engines serve them: "c", the C99 step that also runs on boards (``csrc``), and "numpy", for what the C step does not
-do: weights in float64, selectors that draw random numbers, FastGRNN, the bound over any L inputs, and machines where it
-was not built.
+do: weights in float64, selectors that draw random numbers, and machines where it was not built.
 """
 
 from __future__ import annotations

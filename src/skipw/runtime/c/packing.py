@@ -5,6 +5,7 @@ N hidden units, D inputs, L window. Used by the extension module and by the C so
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,7 @@ BLOCKS = (64, 32, 16, 8)
 KINDS = {
     "dense": 0, "random": 0, "periodic": 0, "skipw": 1, "thrrnn": 2, "skiprnn": 3
 }  # fmt: skip
-CELLS = {"gru": 0, "lstm": 1}
+CELLS = {"gru": 0, "lstm": 1, "fastgrnn": 2}
 SELECTORS = {"topk": 0, "first": 1, "last": 2, "first_above": 3}
 TIMES = {"steps": 0, "window": 1, "since_update": 2, "none": 3}
 SEEN = {"since_update": 1, "importance": 2, "input": 4}
@@ -52,6 +53,7 @@ class Packed:
 
     Attributes:
         sizes: its whole numbers by their names in C.
+        cell: "gru", "lstm" or "fastgrnn".
         time_scale: what the time feature is divided by.
         normaliser: kind, has_missing, has_clip, missing, clip.
         arrays: matrices and Float32 vectors (the normaliser's are Float64) by their names, in the order in which
@@ -59,6 +61,7 @@ class Packed:
     """
 
     sizes: Mapping[str, int]
+    cell: str
     time_scale: float
     normaliser: tuple[int, int, int, float, float]
     arrays: Mapping[str, Matrix | Array | None]
@@ -69,10 +72,6 @@ def why_not(weights: Weights) -> str | None:
     a = weights.architecture
     if weights.dtype != np.float32:
         return f"it computes in float32 and the weights are {weights.dtype}"
-    if a.cell not in CELLS:
-        return f"it has GRU and LSTM cells, not {a.cell}"
-    if a.bound != "aligned":
-        return "it bounds aligned windows, not any L consecutive inputs"
     if a.model == "skipw" and a.select not in SELECTORS:
         return f"select={a.select!r} draws random numbers"
     return None
@@ -92,8 +91,8 @@ def pack(weights: Weights) -> Packed:
         name = f"rnn.cells.{layer}"
         packed[f"input_{layer}"] = Matrix(arrays[f"{name}.weight_ih"])
         packed[f"state_{layer}"] = Matrix(arrays[f"{name}.weight_hh"])
-        packed[f"input_bias_{layer}"] = arrays[f"{name}.bias_ih"]
-        packed[f"state_bias_{layer}"] = arrays[f"{name}.bias_hh"]
+        packed[f"input_bias_{layer}"], packed[f"state_bias_{layer}"] = _biases(weights, name)
+        packed[f"mix_{layer}"] = _mix(weights, name)
     packed["initial"] = _initial(weights)
     packed |= _gate(weights) | _head(weights)
     normaliser, statistics = _normaliser(weights)
@@ -103,6 +102,7 @@ def pack(weights: Weights) -> Packed:
         "select": SELECTORS.get(a.select, 0),
         "time_feature": TIMES[a.time_feature],
         "gate_inputs": sum(SEEN[name] for name in a.gate_inputs),
+        "bound": int(a.bound == "any"),
         "input_size": a.input_size,
         "hidden_size": a.hidden_size,
         "layers": a.num_layers,
@@ -110,7 +110,7 @@ def pack(weights: Weights) -> Packed:
         "head_hidden": a.head_hidden if weights.has_head else 0,
         "outputs": a.num_outputs if weights.has_head else 0,
     }
-    return Packed(sizes, a.time_scale, normaliser, packed | statistics)
+    return Packed(sizes, a.cell, a.time_scale, normaliser, packed | statistics)
 
 
 def pack_matrix(matrix: Array) -> Array:
@@ -131,6 +131,23 @@ def pack_matrix(matrix: Array) -> Array:
         blocks.append(padded[start : start + width].T.ravel())
         start += width
     return np.concatenate(blocks)
+
+
+def _biases(weights: Weights, name: str) -> tuple[Array, Array]:
+    """Of one layer: of its input and its state product, or b_z and b_h - b_z of a FastGRNN."""
+    arrays = weights.arrays
+    if weights.architecture.cell != "fastgrnn":
+        return arrays[f"{name}.bias_ih"], arrays[f"{name}.bias_hh"]
+    of_gate, of_candidate = arrays[f"{name}.bias_z"], arrays[f"{name}.bias_h"]
+    return of_gate, of_candidate - of_gate
+
+
+def _mix(weights: Weights, name: str) -> Array | None:
+    """ζ and ν of a FastGRNN's layer, Float32[2], in (0, 1); None for other cells."""
+    if weights.architecture.cell != "fastgrnn":
+        return None
+    logits = [float(weights.arrays[f"{name}.{part}"].item()) for part in ("zeta", "nu")]
+    return np.array([1 / (1 + math.exp(-logit)) for logit in logits], dtype=np.float32)
 
 
 def _initial(weights: Weights) -> Array:

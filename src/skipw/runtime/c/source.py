@@ -68,13 +68,15 @@ def memory_bytes(packed: Packed, wide: int = 8) -> int:
         wide: sizeof(skipw_wide): 8, or 4 with SKIPW_NO_DOUBLE.
     """
     sizes = packed.sizes
-    parts, blocks = (1, 3) if sizes["cell"] == 0 else (2, 4)
+    parts, blocks = {"gru": (1, 3), "lstm": (2, 4), "fastgrnn": (1, 1)}[packed.cell]
     gate_seen = packed.arrays["gate_seen"]
     seen = gate_seen.inputs if isinstance(gate_seen, Matrix) else 0
     products = max(blocks * sizes["hidden_size"], sizes["head_hidden"], sizes["window"] if seen else 0)
     floats = _even(sizes["layers"] * parts * sizes["hidden_size"]) + _even(sizes["window"])
     floats += 2 * _even(products) + _even(sizes["input_size"]) + _even(seen)
     used = 4 * floats + wide * _even(sizes["input_size"]) + 2 * sizes["window"]
+    if sizes["bound"]:
+        used += 4 * _even(sizes["window"]) + sizes["window"] - 1
     return -(-used // 8) * 8
 
 
@@ -137,9 +139,10 @@ def _source(weights: Weights, packed: Packed) -> Iterator[str]:
             yield from _constants(kind, name, array.ravel())
     yield "static const skipw_layer layers[] = {\n"
     for layer in range(packed.sizes["layers"]):
+        mix = "NULL" if arrays[f"mix_{layer}"] is None else f"mix_{layer}"
         yield (
             f"  {{{_matrix_value(f'input_{layer}', arrays)}, {_matrix_value(f'state_{layer}', arrays)}, "
-            f"input_bias_{layer}, state_bias_{layer}}},\n"
+            f"input_bias_{layer}, state_bias_{layer}, {mix}}},\n"
         )
     yield "};\n\n"
     yield from _classes(weights)
@@ -204,7 +207,10 @@ def _model(packed: Packed) -> Iterator[str]:
 
     fields: Iterable[tuple[str, str]] = (
         ("format", "SKIPW_FORMAT"),
-        *((name, str(sizes[name])) for name in ("kind", "cell", "select", "time_feature", "gate_inputs")),
+        *(
+            (name, str(sizes[name]))
+            for name in ("kind", "cell", "select", "time_feature", "gate_inputs", "bound")
+        ),
         *((name, str(sizes[name])) for name in ("input_size", "hidden_size", "layers", "window")),
         ("time_scale", f"{_number(packed.time_scale)}f"),
         ("layer", "layers"),

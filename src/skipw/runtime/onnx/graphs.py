@@ -40,8 +40,6 @@ X_TEXT = "one raw input, as it was measured; normalised inside"
 
 def why_not(weights: Weights) -> str | None:
     """Why there are no graphs of this model; None if there are."""
-    if weights.architecture.cell not in ("gru", "lstm"):
-        return f"they have GRU and LSTM cells, not {weights.architecture.cell}"
     if weights.architecture.bound != "aligned":
         return "they bound aligned windows, not any L consecutive inputs"
     return None

@@ -89,6 +89,10 @@ def add_cells(
     order = (1, 0, 2) if a.cell == "gru" else (0, 3, 1, 2)
     for layer, old in enumerate(states):
         name = f"rnn.cells.{layer}"
+        if a.cell == "fastgrnn":
+            after.append([_fastgrnn(b, value, old[0], arrays, name)])
+            value = after[-1][0]
+            continue
         biases = [_reordered(arrays[f"{name}.{bias}"], order) for bias in ("bias_ih", "bias_hh")]
         constants = [
             b.constant(_reordered(arrays[f"{name}.weight_ih"], order)[np.newaxis], np.float32),
@@ -112,6 +116,23 @@ def add_cells(
         after.append(new)
         value = new[0]
     return after
+
+
+def _fastgrnn(b: Builder, x: str, h: str, arrays: Arrays, name: str) -> str:
+    """h Float[1, 1, N] after x Float[1, 1, D]: ``skipw.models.fastgrnn.FastGRNNCell``."""
+    weights = [b.constant(arrays[f"{name}.{part}"].T, np.float32) for part in ("weight_ih", "weight_hh")]
+    shared = b.node("Add", b.node("MatMul", x, weights[0]), b.node("MatMul", h, weights[1]))
+    of_gate, of_candidate = (
+        b.constant(arrays[f"{name}.{part}"], np.float32) for part in ("bias_z", "bias_h")
+    )
+    zeta, nu = (
+        b.constant(1 / (1 + np.exp(-arrays[f"{name}.{part}"].reshape(()))), np.float32)
+        for part in ("zeta", "nu")
+    )
+    z = add_sigmoid(b, b.node("Add", shared, of_gate))
+    candidate = b.node("Tanh", b.node("Add", shared, of_candidate))
+    fresh = b.node("Add", b.node("Mul", zeta, b.node("Sub", b.constant(1.0, np.float32), z)), nu)
+    return str(b.node("Add", b.node("Mul", fresh, candidate), b.node("Mul", z, h)))
 
 
 def _reordered(array: npt.NDArray[Any], order: Sequence[int]) -> npt.NDArray[Any]:

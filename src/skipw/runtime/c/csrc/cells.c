@@ -1,4 +1,4 @@
-/* GRU and LSTM from their products, and the two functions they are made of. */
+/* GRU, LSTM and FastGRNN from their products, and the two functions they are made of. */
 #include <string.h>
 
 #include "skipw_internal.h"
@@ -73,5 +73,18 @@ void skipw_lstm(float *restrict state, float *restrict from_input, const float *
     const float memory = sigmoid(forget[i]) * c[i] + sigmoid(in[i]) * hyperbolic_tangent(fresh[i]);
     c[i] = without_subnormals(memory);
     h[i] = without_subnormals(sigmoid(out[i]) * hyperbolic_tangent(memory));
+  }
+}
+
+/* z = sigmoid(W x + U h + b_z), candidate = tanh(W x + U h + b_h), h = (zeta (1 - z) + nu) candidate + z h. */
+void skipw_fastgrnn(float *restrict h, const float *restrict from_input, const float *restrict from_state,
+                    const float *restrict more, const float *restrict mix, uint32_t hidden)
+{
+  const float zeta = mix[0], nu = mix[1];
+  for (uint32_t i = 0; i < hidden; ++i) {
+    const float shared = from_input[i] + from_state[i];
+    const float update = sigmoid(shared);
+    const float candidate = hyperbolic_tangent(shared + more[i]);
+    h[i] = without_subnormals((zeta * (1.0f - update) + nu) * candidate + update * h[i]);
   }
 }

@@ -7,15 +7,19 @@
 #undef skipw_product
 #undef skipw_gru
 #undef skipw_lstm
+#undef skipw_fastgrnn
 #undef skipw_sigmoid
 
 #define DECLARE(variant) \
   void skipw_product_##variant(const skipw_matrix *, const float *restrict, const float *restrict, float *restrict); \
   void skipw_gru_##variant(float *restrict, float *restrict, const float *restrict, uint32_t); \
   void skipw_lstm_##variant(float *restrict, float *restrict, const float *restrict, uint32_t); \
+  void skipw_fastgrnn_##variant(float *restrict, const float *restrict, const float *restrict, const float *restrict, \
+                                const float *restrict, uint32_t); \
   void skipw_sigmoid_##variant(float *, uint32_t);
 #define TABLE(variant) \
-  {#variant, skipw_product_##variant, skipw_gru_##variant, skipw_lstm_##variant, skipw_sigmoid_##variant}
+  {#variant, skipw_product_##variant, skipw_gru_##variant, skipw_lstm_##variant, skipw_fastgrnn_##variant, \
+   skipw_sigmoid_##variant}
 
 DECLARE(plain)
 #ifdef __x86_64__

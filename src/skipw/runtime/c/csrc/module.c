@@ -75,14 +75,15 @@ static int carve(Model *self, Carver *c, PyObject *arrays, uint32_t head_hidden,
 {
   skipw_model *m = &self->model;
   const uint32_t n = m->hidden_size, d = m->input_size, window = m->window;
-  const uint32_t gates = (m->cell == SKIPW_GRU ? 3 : 4) * n, parts = m->cell == SKIPW_GRU ? 1 : 2;
+  const uint32_t gates = skipw_blocks(m) * n, parts = skipw_parts(m);
   Py_ssize_t i = 0;
   int failed = 0;
-  for (uint32_t layer = 0; layer < m->layers && !failed; ++layer, i += 4) {
+  for (uint32_t layer = 0; layer < m->layers && !failed; ++layer, i += 5) {
     self->layers[layer].input = matrix(c, arrays, i, gates, layer ? n : d, &failed);
     self->layers[layer].state = matrix(c, arrays, i + 1, gates, n, &failed);
     self->layers[layer].input_bias = take(c, arrays, i + 2, gates, sizeof(float), &failed);
     self->layers[layer].state_bias = take(c, arrays, i + 3, gates, sizeof(float), &failed);
+    self->layers[layer].mix = take(c, arrays, i + 4, 2, sizeof(float), &failed);
   }
   if (failed) return 0;
   m->initial = take(c, arrays, i, (size_t)m->layers * parts * n, sizeof(float), &failed);
@@ -103,13 +104,13 @@ static int carve(Model *self, Carver *c, PyObject *arrays, uint32_t head_hidden,
 static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
   static char *names[] = {"sizes", "time_scale", "normaliser", "arrays", "reads_numbers", NULL};
-  uint32_t kind, cell, select, time, gate_inputs, input_size, hidden_size, layers, window, head_hidden, outputs;
+  uint32_t kind, cell, select, time, gate_inputs, bound, input_size, hidden_size, layers, window, head_hidden, outputs;
   uint32_t normaliser, has_missing, has_clip;
   double time_scale, missing, clip;
   PyObject *arrays;
   int reads_numbers;
   if (!PyArg_ParseTupleAndKeywords(
-          args, keywords, "(IIIIIIIIIII)d(IIIdd)Op", names, &kind, &cell, &select, &time, &gate_inputs, &input_size, &hidden_size,
+          args, keywords, "(IIIIIIIIIIII)d(IIIdd)Op", names, &kind, &cell, &select, &time, &gate_inputs, &bound, &input_size, &hidden_size,
           &layers, &window, &head_hidden, &outputs, &time_scale, &normaliser, &has_missing, &has_clip, &missing,
           &clip, &arrays, &reads_numbers))
     return NULL;
@@ -124,7 +125,7 @@ static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *keyword
   if (!self) return NULL;
   self->reads_numbers = reads_numbers;
   self->model = (skipw_model){
-      .format = SKIPW_FORMAT, .kind = kind, .cell = cell, .select = select, .time_feature = time, .gate_inputs = gate_inputs,
+      .format = SKIPW_FORMAT, .kind = kind, .cell = cell, .select = select, .time_feature = time, .gate_inputs = gate_inputs, .bound = bound,
       .input_size = input_size, .hidden_size = hidden_size, .layers = layers, .window = window,
       .time_scale = (float)time_scale,
       .normaliser = {normaliser, has_missing, has_clip, missing, clip, NULL, NULL}};

@@ -25,7 +25,7 @@ static int fits(const skipw_matrix *matrix, uint32_t outputs, uint32_t inputs)
 static int is_sound(const skipw_model *m)
 {
   if (!m || m->format != SKIPW_FORMAT || !m->layers || !m->input_size || !m->hidden_size || !m->window) return 0;
-  if (m->kind > SKIPW_SKIPRNN || m->cell > SKIPW_LSTM || m->select > SKIPW_FIRST_ABOVE || !m->initial) return 0;
+  if (m->kind > SKIPW_SKIPRNN || m->bound > SKIPW_ANY || m->cell > SKIPW_FASTGRNN || m->select > SKIPW_FIRST_ABOVE || !m->initial) return 0;
   if (m->normaliser.kind == SKIPW_STANDARD && !(m->normaliser.mean && m->normaliser.scale)) return 0;
   if ((m->normaliser.kind == SKIPW_POSE || m->normaliser.has_missing) && m->input_size % 2) return 0;
   const uint32_t gates = skipw_blocks(m) * m->hidden_size;
@@ -33,9 +33,10 @@ static int is_sound(const skipw_model *m)
     const skipw_layer *layer = m->layer + i;
     if (!fits(&layer->input, gates, i ? m->hidden_size : m->input_size)) return 0;
     if (!fits(&layer->state, gates, m->hidden_size)) return 0;
+    if (m->cell == SKIPW_FASTGRNN && !(layer->mix && layer->state_bias)) return 0;
   }
   if (m->kind != SKIPW_DENSE && !(fits(&m->gate, m->window, m->hidden_size) && m->gate_bias)) return 0;
-  if (m->kind != SKIPW_SKIPW && (m->window != 1 || m->gate_inputs)) return 0;
+  if (m->kind != SKIPW_SKIPW && (m->window != 1 || m->gate_inputs || m->bound)) return 0;
   if (m->gate_inputs > (SKIPW_SEES_SINCE_UPDATE | SKIPW_SEES_IMPORTANCE | SKIPW_SEES_INPUT)) return 0;
   if (m->gate_inputs && !fits(&m->gate_seen, m->window, skipw_seen(m))) return 0;
   if (m->hidden.values && m->hidden.inputs != m->hidden_size) return 0;
@@ -49,7 +50,8 @@ size_t skipw_memory(const skipw_model *m)
   if (!is_sound(m)) return 0;
   const size_t floats =
       even(state_size(m)) + even(m->window) + 2 * even(products_size(m)) + even(m->input_size) + even(skipw_seen(m));
-  const size_t bytes = floats * sizeof(float) + even(m->input_size) * sizeof(skipw_wide) + 2 * (size_t)m->window;
+  size_t bytes = floats * sizeof(float) + even(m->input_size) * sizeof(skipw_wide) + 2 * (size_t)m->window;
+  if (m->bound == SKIPW_ANY) bytes += even(m->window) * sizeof(int32_t) + m->window - 1;
   return (bytes + 7) & ~(size_t)7;
 }
 
@@ -68,8 +70,10 @@ int skipw_init(skipw_stream *s, const skipw_model *m, void *memory, size_t size)
   s->from_state = s->from_input + even(products_size(m));
   s->features = s->from_state + even(products_size(m));
   s->seen = s->features + even(m->input_size);
-  s->selected = (uint8_t *)(s->seen + even(skipw_seen(m)));
+  s->room = (int32_t *)(s->seen + even(skipw_seen(m)));
+  s->selected = (uint8_t *)(s->room + (m->bound == SKIPW_ANY ? even(m->window) : 0));
   s->before = s->selected + m->window;
+  s->recent = s->before + m->window;
   s->budget = m->window;
   s->threshold = 0.5f;
   skipw_reset(s);
@@ -78,7 +82,7 @@ int skipw_init(skipw_stream *s, const skipw_model *m, void *memory, size_t size)
 
 /* ---- the gates */
 
-/* What drives the gate: the top layer's h of a GRU, its c of an LSTM. */
+/* What drives the gate: the top layer's h, of an LSTM its c. */
 static const float *driver(const skipw_stream *s)
 {
   return s->state + state_size(s->model) - s->model->hidden_size;
@@ -130,12 +134,56 @@ static int counts(const skipw_stream *s, uint32_t slot)
   return s->importance[slot] >= s->threshold;
 }
 
+/* The slot that is ranked next, of those that are neither selected nor REFUSED; L if none is left that could be
+ * processed. */
+static uint32_t ranked_next(const skipw_stream *s)
+{
+  const uint32_t window = s->model->window;
+  if (s->model->select == SKIPW_TOPK) return most_important(s);
+  if (s->model->select == SKIPW_LAST) {
+    for (uint32_t slot = window; slot-- > s->offset;)
+      if (!s->selected[slot] && counts(s, slot)) return slot;
+    return window;
+  }
+  for (uint32_t slot = s->offset; slot < window; ++slot)
+    if (!s->selected[slot] && counts(s, slot)) return slot;
+  return window;
+}
+
+/* Eqs. 9 and 10 with at most K of any L consecutive inputs: a slot is taken if all of the L inputs that end at it or
+ * later in this window may hold one more. */
+static void select_of_any(skipw_stream *s)
+{
+  enum { REFUSED = 2 };
+  const uint32_t window = s->model->window;
+  int32_t left = (int32_t)s->budget;
+  for (uint32_t back = 0; back < window; ++back) { /* of the last `back` inputs `budget - left` were processed */
+    if (back) left -= s->recent[(s->inputs + (uint64_t)(window - 1) - back) % (window - 1)];
+    if (back >= s->offset) s->room[s->offset + window - 1 - back] = left;
+  }
+  memset(s->selected + s->offset, 0, window - s->offset);
+  for (int32_t considered = s->room[window - 1]; considered > 0; --considered) {
+    const uint32_t slot = ranked_next(s);
+    int fits_in = 1;
+    if (slot == window) break;
+    for (uint32_t end = slot; end < window; ++end) fits_in &= s->room[end] >= 1;
+    s->selected[slot] = fits_in ? 1 : REFUSED;
+    for (uint32_t end = slot; end < window; ++end) s->room[end] -= fits_in;
+  }
+  for (uint32_t slot = s->offset; slot < window; ++slot)
+    s->selected[slot] = s->selected[slot] == 1 && s->importance[slot] >= s->threshold;
+}
+
 /* Eqs. 9 and 10 over the slots that are still to come: by index, so that never more than K are selected. */
 static void select_slots(skipw_stream *s)
 {
   const uint32_t window = s->model->window;
   uint32_t left = s->budget > s->used ? s->budget - s->used : 0;
   uint32_t candidates = 0;
+  if (s->model->bound == SKIPW_ANY) {
+    select_of_any(s);
+    return;
+  }
   for (uint32_t slot = s->offset; slot < window; ++slot) candidates += (uint32_t)counts(s, slot);
   memset(s->selected + s->offset, 0, window - s->offset);
   if (s->model->select == SKIPW_TOPK && left < candidates) {
@@ -174,6 +222,8 @@ static void open_window(skipw_stream *s)
 /* One input has passed. */
 static void advance(skipw_stream *s, int processed)
 {
+  if (s->model->bound == SKIPW_ANY && s->model->window > 1)
+    s->recent[s->inputs % (s->model->window - 1)] = (uint8_t)processed;
   ++s->inputs;
   switch (s->model->kind) {
     case SKIPW_SKIPW:
@@ -203,6 +253,7 @@ void skipw_reset(skipw_stream *s)
   memcpy(s->state, m->initial, state_size(m) * sizeof(float));
   memset(s->importance, 0, m->window * sizeof(float)); /* of the window before the first, if the gate sees it */
   memset(s->seen, 0, skipw_seen(m) * sizeof(float));
+  if (m->bound == SKIPW_ANY) memset(s->recent, 0, m->window - 1);
   s->inputs = s->processed = s->last_update = 0;
   s->max_in_window = s->offset = s->used = 0;
   s->updated = s->switched = 0;
@@ -264,9 +315,10 @@ static void step_cells(skipw_stream *s, const float *x)
   for (uint32_t i = 0; i < m->layers; ++i, state += skipw_parts(m) * m->hidden_size) {
     const skipw_layer *layer = m->layer + i;
     skipw_product(&layer->input, x, layer->input_bias, s->from_input);
-    skipw_product(&layer->state, state, layer->state_bias, s->from_state);
+    skipw_product(&layer->state, state, m->cell == SKIPW_FASTGRNN ? NULL : layer->state_bias, s->from_state);
     if (m->cell == SKIPW_GRU) skipw_gru(state, s->from_input, s->from_state, m->hidden_size);
-    else skipw_lstm(state, s->from_input, s->from_state, m->hidden_size);
+    else if (m->cell == SKIPW_LSTM) skipw_lstm(state, s->from_input, s->from_state, m->hidden_size);
+    else skipw_fastgrnn(state, s->from_input, s->from_state, layer->state_bias, layer->mix, m->hidden_size);
     x = state;
   }
 }
@@ -280,7 +332,14 @@ static int process(skipw_stream *s, const float *features)
   s->updated = 1;
   s->last_update = s->inputs;
   ++s->processed;
-  if (s->model->kind == SKIPW_SKIPW && ++s->used > s->max_in_window) s->max_in_window = s->used;
+  if (m->kind == SKIPW_SKIPW) {
+    uint32_t held = ++s->used;
+    if (m->bound == SKIPW_ANY) {
+      held = 1;
+      for (uint32_t i = 0; i + 1 < m->window; ++i) held += s->recent[i];
+    }
+    if (held > s->max_in_window) s->max_in_window = held;
+  }
   advance(s, 1);
   return SKIPW_OK;
 }

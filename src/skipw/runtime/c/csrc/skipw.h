@@ -1,7 +1,8 @@
-/* SkipW, ThrRNN, SkipRNN and dense GRU/LSTM models, one input at a time, in C99.
+/* SkipW, ThrRNN, SkipRNN and dense models of GRU, LSTM and FastGRNN cells, one input at a time, in C99.
  *
  * Mayet et al., "SkipW: Resource Adaptable RNN with Strict Upper Computational Limit", ICLR 2021; the numbers of
- * equations below are the paper's. In every window of L inputs at most K are processed, whatever the weights.
+ * equations below are the paper's. In every window of L inputs (or of any L in a row) at most K are processed,
+ * whatever the weights.
  *
  *     static double memory[SKIPW_MODEL_MEMORY / sizeof(double)];      // the caller's; nothing is ever allocated
  *     skipw_stream stream;
@@ -52,11 +53,12 @@ enum skipw_error {
 };
 
 enum skipw_kind { SKIPW_DENSE, SKIPW_SKIPW, SKIPW_THRRNN, SKIPW_SKIPRNN };
-enum skipw_cell { SKIPW_GRU, SKIPW_LSTM };
+enum skipw_cell { SKIPW_GRU, SKIPW_LSTM, SKIPW_FASTGRNN };
 enum skipw_select { SKIPW_TOPK, SKIPW_FIRST, SKIPW_LAST, SKIPW_FIRST_ABOVE }; /* Appendix H; those without noise */
 enum skipw_time { SKIPW_STEPS, SKIPW_WINDOW, SKIPW_SINCE_UPDATE, SKIPW_NO_TIME };
 /* What a gate may see beside the state and time, added up in skipw_model.gate_inputs. */
 enum skipw_gate_inputs { SKIPW_SEES_SINCE_UPDATE = 1, SKIPW_SEES_IMPORTANCE = 2, SKIPW_SEES_INPUT = 4 };
+enum skipw_bound { SKIPW_ALIGNED, SKIPW_ANY }; /* at most K of each window, or of any L consecutive inputs */
 enum skipw_normaliser_kind { SKIPW_AS_IS, SKIPW_STANDARD, SKIPW_POSE };
 
 /* Packed [outputs][inputs]: columns in blocks of 64, 32, 16 and 8 outputs, each block row by row (see products.c). */
@@ -66,10 +68,12 @@ typedef struct {
   uint32_t outputs, inputs;
 } skipw_matrix;
 
-/* GRU: blocks r, z, n, the reset gate after the product, as torch.nn.GRUCell; LSTM: i, f, g, o. */
+/* GRU: blocks r, z, n, the reset gate after the product, as torch.nn.GRUCell; LSTM: i, f, g, o. FastGRNN: one block for z
+ * and the candidate; input_bias is z's, state_bias what the candidate's bias is above that. */
 typedef struct {
   skipw_matrix input, state;
   const float *input_bias, *state_bias; /* [blocks * N] */
+  const float *mix;                     /* FastGRNN: zeta and nu, in (0, 1); else NULL */
 } skipw_layer;
 
 /* What is done to a raw input (skipw.data.normaliser); pairs of features are the joints of a pose. */
@@ -80,7 +84,7 @@ typedef struct {
 } skipw_normaliser;
 
 typedef struct {
-  uint32_t format, kind, cell, select, time_feature, gate_inputs;
+  uint32_t format, kind, cell, select, time_feature, gate_inputs, bound;
   uint32_t input_size, hidden_size, layers, window; /* window 1 where the model has none */
   float time_scale;
   const skipw_layer *layer;    /* [layers] */
@@ -99,10 +103,11 @@ typedef struct {
   const skipw_model *model;
   float *state, *importance, *from_input, *from_state, *features, *seen;
   skipw_wide *raw;
-  uint8_t *selected, *before;
+  int32_t *room;                     /* SKIPW_ANY: [L], how many more the L inputs that end at a slot may hold */
+  uint8_t *selected, *before, *recent; /* [L], [L], and of SKIPW_ANY [L - 1]: which inputs were processed, in a ring */
   uint64_t inputs;        /* read: seen, processed or skipped */
   uint64_t processed;     /* read: of these, processed */
-  uint32_t max_in_window; /* read: most inputs processed in any window */
+  uint32_t max_in_window; /* read: most inputs processed in any window, of SKIPW_ANY in any L consecutive inputs */
   uint32_t offset;        /* read: of the next input in its window */
   uint32_t budget;        /* read: K, at most L */
   float threshold;        /* read */
@@ -124,7 +129,8 @@ int skipw_init(skipw_stream *stream, const skipw_model *model, void *memory, siz
 void skipw_reset(skipw_stream *stream);
 
 /* Run at (budget, threshold) from the next input on, also within a window: then the max(0, K - already processed) most
- * important slots still to come are processed, of those that reach the threshold. ThrRNN takes SKIPW_WHOLE_WINDOW
+ * important slots still to come are processed, of those that reach the threshold (SKIPW_ANY: as many as the bound
+ * leaves). ThrRNN takes SKIPW_WHOLE_WINDOW
  * and a threshold. Errors: SKIPW_ERROR_POINT. */
 int skipw_set_point(skipw_stream *stream, uint32_t budget, float threshold);
 

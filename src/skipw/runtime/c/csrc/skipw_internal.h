@@ -12,6 +12,7 @@
 #define skipw_product SKIPW_NAMED(skipw_product, SKIPW_VARIANT)
 #define skipw_gru SKIPW_NAMED(skipw_gru, SKIPW_VARIANT)
 #define skipw_lstm SKIPW_NAMED(skipw_lstm, SKIPW_VARIANT)
+#define skipw_fastgrnn SKIPW_NAMED(skipw_fastgrnn, SKIPW_VARIANT)
 #define skipw_sigmoid SKIPW_NAMED(skipw_sigmoid, SKIPW_VARIANT)
 #endif
 
@@ -28,6 +29,9 @@ void skipw_product(
 /* One step of a cell, state (h, or h then c, N each) replaced. from_input, from_state: the products, overwritten. */
 void skipw_gru(float *restrict state, float *restrict from_input, const float *restrict from_state, uint32_t hidden);
 void skipw_lstm(float *restrict state, float *restrict from_input, const float *restrict from_state, uint32_t hidden);
+/* from_state without a bias; more: the candidate's bias above z's; mix: zeta and nu. */
+void skipw_fastgrnn(float *restrict state, const float *restrict from_input, const float *restrict from_state,
+                    const float *restrict more, const float *restrict mix, uint32_t hidden);
 
 /* In place: 1 / (1 + exp(-z)); as in torch exactly 1 from near 17 on, and different where z is far below 0. */
 void skipw_sigmoid(float *values, uint32_t count);
@@ -38,20 +42,26 @@ typedef struct {
   void (*product)(const skipw_matrix *, const float *restrict, const float *restrict, float *restrict);
   void (*gru)(float *restrict, float *restrict, const float *restrict, uint32_t);
   void (*lstm)(float *restrict, float *restrict, const float *restrict, uint32_t);
+  void (*fastgrnn)(float *restrict, const float *restrict, const float *restrict, const float *restrict,
+                   const float *restrict, uint32_t);
   void (*sigmoid)(float *, uint32_t);
 } skipw_kernels;
 extern const skipw_kernels *skipw_chosen; /* dispatch.c */
 #define skipw_product skipw_chosen->product
 #define skipw_gru skipw_chosen->gru
 #define skipw_lstm skipw_chosen->lstm
+#define skipw_fastgrnn skipw_chosen->fastgrnn
 #define skipw_sigmoid skipw_chosen->sigmoid
 #endif
 
 /* raw [D], overwritten, -> features [D], as skipw.data.normaliser; false if a value before or after is not finite. */
 int skipw_normalise(const skipw_normaliser *normaliser, skipw_wide *raw, float *features, uint32_t size);
 
-static inline uint32_t skipw_blocks(const skipw_model *model) { return model->cell == SKIPW_GRU ? 3 : 4; }
-static inline uint32_t skipw_parts(const skipw_model *model) { return model->cell == SKIPW_GRU ? 1 : 2; }
+static inline uint32_t skipw_blocks(const skipw_model *model)
+{
+  return model->cell == SKIPW_GRU ? 3 : model->cell == SKIPW_LSTM ? 4 : 1;
+}
+static inline uint32_t skipw_parts(const skipw_model *model) { return model->cell == SKIPW_LSTM ? 2 : 1; }
 /* Values that the gate sees beside state and time, E: inputs since the last one processed, the importance of the window
  * before, the last input processed. */
 static inline uint32_t skipw_seen(const skipw_model *model)
