@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from typing import Any
 
 import pytest
@@ -13,12 +12,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import skipw
-from skipw.errors import BackendUnavailableError, ParamsError, ShapeError
+from skipw.errors import ParamsError, ShapeError
 from skipw.models.architecture import Architecture
 from skipw.ops.any_window import select_k_of_any
 from skipw.params import experiment_settings, load
 from skipw.runtime.selection import ranking_keys, select_slots_of_any
-from tests.core.cases import EVERY_CELL, SELECTORS, assert_same, inferred, make, outcome, points
+from tests.core.cases import BACKENDS, SELECTORS, assert_same, inferred, make, outcome, points
 from tests.core.test_bound import Setting, setting
 from tests.core.test_chunks import in_chunks, joined
 
@@ -44,12 +43,12 @@ def budgets_of(drawn: Setting) -> list[int]:
     return budgets
 
 
-@pytest.mark.parametrize("backend", EVERY_CELL)
+@pytest.mark.parametrize("backend", BACKENDS)
 @settings(max_examples=120)
 @given(drawn=setting(), cuts=st.lists(st.integers(1, 18), max_size=3))
 def test_at_most_k_of_any_l_inputs(backend: str, drawn: Setting, cuts: list[int]) -> None:
     """Whatever weights, inputs, lengths and switches; in one call, in chunks and input by input."""
-    drawn = drawn.computable()
+    drawn = drawn.fit_for(backend).computable()
     model, x = drawn.model(), drawn.x()
     model.bound = "any"
     call: dict[str, Any] = {
@@ -71,19 +70,18 @@ def test_at_most_k_of_any_l_inputs(backend: str, drawn: Setting, cuts: list[int]
 
 @pytest.mark.parametrize("select", SELECTORS)
 @pytest.mark.parametrize(("cell", "layers"), [("gru", 1), ("lstm", 2), ("pair", 1)])
-def test_compact_is_the_reference_with_gradients(cell: str, layers: int, select: str) -> None:
+@pytest.mark.parametrize("backend", ["compact", "native"])
+def test_each_is_the_reference_with_gradients(backend: str, cell: str, layers: int, select: str) -> None:
     model = make("skipw", cell, layers, select=select, bound="any", gate_state_gradient=0.1)
     x = torch.randn(4, 27, 3, dtype=torch.float64)
     call: dict[str, Any] = {"at": points("skipw"), "lengths": [27, 0, 8, 17]}
     expected = outcome(model, x, backend="reference", **call)
-    assert_same(expected, outcome(model, x, backend="compact", **call))
-    assert_same(
-        inferred(model, x, backend="reference", **call), inferred(model, x, backend="compact", **call)
-    )
+    assert_same(expected, outcome(model, x, backend=backend, **call))
+    assert_same(inferred(model, x, backend="reference", **call), inferred(model, x, backend=backend, **call))
     assert expected["d.gate.weight"].abs().max() > 0
     forced = {"updates": torch.rand(4, 27) < 0.5}
-    before = model(x, **forced, backend="compact").state.detach()
-    again = [outcome(model, x, backend=backend, state=before, **call) for backend in EVERY_CELL]
+    before = model(x, **forced, backend=backend).state.detach()
+    again = [outcome(model, x, backend=name, state=before, **call) for name in ("reference", backend)]
     assert_same(*again)
     assert torch.equal(before.recent, forced["updates"][:, -5:])
 
@@ -99,7 +97,7 @@ def late_then_early(bound: str) -> Any:
     return model
 
 
-@pytest.mark.parametrize("backend", EVERY_CELL)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_aligned_windows_let_twice_the_budget_through(backend: str) -> None:
     x = torch.randn(1, 12, 3)
 
@@ -191,14 +189,8 @@ def test_off_by_default_and_known_to_the_saved_model() -> None:
         model(x, state=before)
 
 
-def test_what_cannot_serve_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    model, x = make("skipw", bound="any"), torch.randn(2, 9, 3, dtype=torch.float64)
-    with pytest.raises(BackendUnavailableError, match="native backend bounds aligned windows"):
-        model(x, backend="native")
-    with caplog.at_level(logging.INFO, logger="skipw.ops.dispatch"):
-        model(x)
-    if caplog.records:  # said once a process
-        assert "backend auto: compact: the native backend bounds aligned windows" in caplog.text
+def test_what_is_refused() -> None:
+    x = torch.randn(2, 9, 3, dtype=torch.float64)
     with pytest.raises(ShapeError, match="bound must be one of aligned, any, got 'every'"):
         make("skipw", bound="every")
     with pytest.raises(ShapeError, match="selection_gradient='zero_sum' knows the bound of aligned windows"):

@@ -88,6 +88,21 @@ def test_every_form_of_input(model: str, cell: str, layers: int, kind: str) -> N
     assert 0 < expected["y.inputs_processed"].mean() < 1
 
 
+@pytest.mark.parametrize("select", ["topk", "random", "last", "first_above"])
+@pytest.mark.sanitized
+def test_the_bound_over_any_window(select: str) -> None:
+    """With K moved, in one call and going on from its middle."""
+    x = inputs("rows", torch.float64)
+    made = make("skipw", "gru", 1, x.shape[2], 7, torch.float64)
+    made.bound, made.select = "any", select
+    at = skipw.Schedule([(0, skipw.OperatingPoint(2, 0.3)), (7, skipw.OperatingPoint(4, 0.3))])
+    expected = compare(made, x, at=at, lengths=LENGTHS)
+    assert 0 < expected["y.inputs_processed"].mean() < 1
+    with torch.no_grad():
+        before = made(x[:, :8], at=at, backend="native", generator=torch.Generator().manual_seed(1)).state
+    compare(made, x[:, 8:].contiguous(), at=skipw.OperatingPoint(1, 0.3), state=before)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("hidden", [1, 7, 16, 33])
 @pytest.mark.parametrize("cell", ["gru", "lstm"])

@@ -30,8 +30,6 @@ def why_not(call: Call) -> str | None:
         return f"the native backend takes float32 and float64, x is {call.x.dtype}."
     if not training.serves(call):
         return "the native backend serves plain GRU and LSTM cells with biases, without hooks or autocast."
-    if call.state.recent is not None:
-        return "the native backend bounds aligned windows (bound='aligned')."
     if not plain_selection(call):
         return "the native backend has selection_gradient='zero_sum' for whole windows at one operating point only."
     return library.why_not()
@@ -61,6 +59,7 @@ def run(call: Call) -> Result:
 def serve(call: Call) -> Result:
     """``run`` for a call of which ``why_not`` said None a moment ago."""
     from skipw.ops import reference
+    from skipw.ops.any_window import recent_after
     from skipw.ops.compact.windows import last_input_at
     from skipw.ops.native.node import Node, Tensors
 
@@ -81,6 +80,8 @@ def serve(call: Call) -> Result:
         changes["importance"] = importance
         if state.last_input is not None:
             changes["last_input"] = last_input_at(call, updates.detach().T != 0, call.x.shape[1])
+        if state.recent is not None:
+            changes["recent"] = recent_after(state.recent, updates.detach() != 0, call.lengths)
     else:
         changes |= {"accumulated": accumulated, "increment": increment}
     width = len(last) // len(call.cells)

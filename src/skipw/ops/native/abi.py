@@ -25,7 +25,7 @@ class Call(Structure):
 
     _fields_ = [
         *((name, c_int32) for name in ("float_bytes", "cell", "gate", "select", "time_feature", "training")),
-        *((name, c_int32) for name in ("num_threads", "distinct", "zero_sum", "seen")),
+        *((name, c_int32) for name in ("num_threads", "distinct", "zero_sum", "seen", "bound")),
         *((name, c_int64) for name in ("batch", "steps", "input_size", "hidden", "layers", "window")),
         *((name, c_int64) for name in ("noise_windows", "num_switches")),
         *((name, c_double) for name in ("time_scale", "state_gradient")),
@@ -33,7 +33,7 @@ class Call(Structure):
         ("weights", POINTER(c_void_p)),
         *(
             (name, c_void_p)
-            for name in ("gate_weight", "gate_bias", "importance_before", "last_input", "noise")
+            for name in ("gate_weight", "gate_bias", "importance_before", "last_input", "recent", "noise")
         ),
         *((name, c_void_p) for name in ("switch_start", "switch_budget", "switch_threshold")),
         ("layers_before", POINTER(c_void_p)),

@@ -124,7 +124,7 @@ class Tensors:
         call, gate = self.call, self.call.gate
         window = call.window or 0
         self.switches = _switches(call.schedule, window)
-        self.small = [_dense(tensor) for tensor in (call.lengths, call.updates, call.noise)]
+        self.small = [_dense(t) for t in (call.lengths, call.updates, call.noise, call.state.recent)]
         self.pointers = [
             abi.addresses(self.dense[7 + len(self.layers) :]),
             abi.addresses(self.dense[7 : 7 + len(self.layers)]),
@@ -132,7 +132,7 @@ class Tensors:
         ]
         changed = {name: tensor.data_ptr() for name, tensor in written.changed.items()}
         kinds = {None: 0, GateKind.WINDOW: 1, GateKind.ACCUMULATE: 2}
-        lengths, forced, noise = map(abi.address, self.small)
+        lengths, forced, noise, recent = map(abi.address, self.small)
         starts, budgets, thresholds = map(ctypes.addressof, self.switches)
         return abi.Call(
             float_bytes=x.element_size(),
@@ -145,6 +145,7 @@ class Tensors:
             distinct=1,
             zero_sum=int(gate is not None and gate.selection_gradient == "zero_sum"),
             seen=0 if gate is None else sum(abi.SEEN[name] for name in gate.inputs),
+            bound=int(gate is not None and gate.bound == "any"),
             batch=self.batch,
             steps=self.steps,
             input_size=self.width,
@@ -163,6 +164,7 @@ class Tensors:
             gate_bias=abi.address(self.dense[2]),
             importance_before=abi.address(self.dense[3]),
             last_input=abi.address(self.dense[6]),
+            recent=recent,
             noise=noise,
             switch_start=starts,
             switch_budget=budgets,

@@ -157,6 +157,7 @@ class Chooser {
     const int64_t limit = std::max<int64_t>(0, budget - call_.used[c.row]), ahead = slots - c.slot;
     call_.budget[c.row] = budget;
     call_.threshold[c.row] = call_.switch_threshold[c.point];
+    if (call_.bound == SKIPW_ANY) return choose_of_any(c, budget, selected);
     if (limit == 0 || limit >= ahead) {
       for (int64_t i = 0; i < slots; ++i) selected[i] = limit != 0 && i >= c.slot;
       return;
@@ -164,12 +165,46 @@ class Chooser {
     rank(c);
     const auto first = order_.begin(), end = order_.begin() + ahead;
     std::iota(first, end, static_cast<int32_t>(c.slot));
-    std::nth_element(first, first + limit, end, [this](int32_t a, int32_t b) {
-      const Real left = keys_[static_cast<size_t>(a)], right = keys_[static_cast<size_t>(b)];
-      return left != right ? left > right : a < b;
-    });
+    std::nth_element(first, first + limit, end, [this](int32_t a, int32_t b) { return comes_first(a, b); });
     std::fill(selected, selected + slots, uint8_t(0));
     for (int64_t i = 0; i < limit; ++i) selected[order_[static_cast<size_t>(i)]] = 1;
+  }
+
+  // At most K of any L consecutive inputs (skipw/ops/any_window.py): of the slots that `choose` would select, the most
+  // important first, each for which all L inputs that end at it or later in this window may hold one more.
+  void choose_of_any(const Cursor& c, int64_t budget, uint8_t* selected) {
+    const int64_t slots = shape_.window, ahead = slots - c.slot;
+    room_.resize(static_cast<size_t>(slots));
+    int64_t left = budget;
+    for (int64_t back = 0; back < slots; ++back) {
+      if (back > 0 && was_processed(c, back)) --left;
+      if (back >= c.slot) room_[static_cast<size_t>(c.slot + slots - 1 - back)] = left;
+    }
+    std::fill(selected, selected + slots, uint8_t(0));
+    const int64_t limit = std::min(std::max<int64_t>(0, room_[static_cast<size_t>(slots - 1)]), ahead);
+    if (limit == 0) return;
+    rank(c);
+    const auto first = order_.begin();
+    std::iota(first, first + ahead, static_cast<int32_t>(c.slot));
+    std::partial_sort(first, first + limit, first + ahead, [this](int32_t a, int32_t b) { return comes_first(a, b); });
+    for (int64_t i = 0; i < limit; ++i) {
+      const int32_t slot = order_[static_cast<size_t>(i)];
+      const auto later = room_.begin() + slot;
+      if (*std::min_element(later, room_.end()) < 1) continue;
+      selected[slot] = 1;
+      std::for_each(later, room_.end(), [](int64_t& room) { --room; });
+    }
+  }
+
+  // Whether the input `back` before the cursor was processed, in this call or before it.
+  bool was_processed(const Cursor& c, int64_t back) const {
+    if (back <= c.step) return updates()[c.row * shape_.steps + c.step - back] != Real(0);
+    return call_.recent[(c.row + 1) * (shape_.window - 1) + c.step - back] != 0;
+  }
+
+  bool comes_first(int32_t a, int32_t b) const {
+    const Real left = keys_[static_cast<size_t>(a)], right = keys_[static_cast<size_t>(b)];
+    return left != right ? left > right : a < b;
   }
 
   // What the slots are ranked by, largest first; a whole ordering whatever the weights.
@@ -196,6 +231,7 @@ class Chooser {
   const Shape<Real>& shape_;
   std::vector<int32_t> order_;
   std::vector<Real> keys_;
+  std::vector<int64_t> room_;  // how many more the L inputs that end at a slot may hold
 };
 
 }  // namespace skipw

@@ -107,6 +107,8 @@ bool is_sound(const skipw_call& call) {
          (call.cell == SKIPW_GRU || call.cell == SKIPW_LSTM) && call.batch < INT32_MAX &&
          (call.gate == SKIPW_NO_GATE || call.num_switches >= 1) && (call.gate != SKIPW_WINDOW || call.window >= 1) &&
          (call.seen == 0 || call.gate == SKIPW_WINDOW) &&
+         (call.bound == SKIPW_ALIGNED || (call.gate == SKIPW_WINDOW && call.zero_sum == 0 &&
+                                           (call.recent != nullptr || call.window == 1))) &&
          ((call.seen & SKIPW_SEES_IMPORTANCE) == 0 || call.importance_before != nullptr) &&
          ((call.seen & SKIPW_SEES_INPUT) == 0 || call.last_input != nullptr);
 }

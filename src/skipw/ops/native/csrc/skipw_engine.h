@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define SKIPW_ABI_VERSION 4
+#define SKIPW_ABI_VERSION 5
 
 #ifdef __cplusplus
 extern "C" {
@@ -32,6 +32,7 @@ enum skipw_seen {
   SKIPW_SEES_IMPORTANCE = 2,   /* L columns: the importance of the window before */
   SKIPW_SEES_INPUT = 4         /* D columns: the last input processed */
 };
+enum skipw_bound { SKIPW_ALIGNED = 0, SKIPW_ANY = 1 }; /* at most K of each window, or of any L consecutive inputs */
 enum skipw_code { SKIPW_OK = 0, SKIPW_NO_MEMORY = 1, SKIPW_BAD_CALL = 2, SKIPW_FAILED = 3 };
 
 /* One batch. What the state of each row holds is in skipw.ops.state.SkipState; it is read and then overwritten. */
@@ -47,6 +48,7 @@ typedef struct skipw_call {
   int32_t zero_sum;     /* the selection's gradient is zero_sum, see skipw/ops/selection_gradient.py; the rows start at
                            a window's first input, under one operating point */
   int32_t seen;         /* skipw_seen, added up; 0 without gate */
+  int32_t bound;        /* skipw_bound, of windows */
   int64_t batch, steps, input_size, hidden, layers, window, noise_windows, num_switches;
   double time_scale, state_gradient;
   const void* x;                    /* Real[B, T, D] */
@@ -57,6 +59,7 @@ typedef struct skipw_call {
   const void* gate_bias;            /* Real[L] or [1] */
   const void* importance_before;    /* Real[B, L], of the state that came in; read for SKIPW_SEES_IMPORTANCE */
   const void* last_input;           /* Real[B, D], likewise for SKIPW_SEES_INPUT */
+  const uint8_t* recent;            /* [B, L - 1], which of the last L - 1 inputs were processed, the latest last; SKIPW_ANY */
   const void* noise;                /* Real[noise_windows, B, L] or NULL */
   const int64_t* switch_start;      /* [num_switches], the first is 0 */
   const int64_t* switch_budget;     /* [num_switches] */
