@@ -1,4 +1,4 @@
-"""The product peak of this machine: what a large float32 matrix product reaches."""
+"""The product peak of this machine: what PyTorch's large float32 matrix products reach."""
 
 from __future__ import annotations
 
