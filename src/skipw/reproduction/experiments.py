@@ -231,6 +231,7 @@ def _plain(value: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return " to ".join(map(_shown, value))
+    if isinstance(value, list | tuple):  # a range of numbers, or names
+        names = any(isinstance(one, str) for one in value)
+        return (" and " if names else " to ").join(map(_shown, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

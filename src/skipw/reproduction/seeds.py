@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pandas as pd
 
 from skipw.evaluation.figures.axes import on_axis
@@ -51,7 +53,7 @@ def run(work: Work, out: Findings) -> None:
             panel.errorbar(
                 100 * table["inputs_mean"], middle, yerr=abs(spread - middle), xerr=100 * table["inputs_std"],
                 color=colour_of(model, place), linewidth=1.2, marker="o", markersize=3.5, capsize=2,
-                linestyle="-" if len(table) > 1 else "none", label=f"{name}, {table['seeds'].iloc[0]} seeds",
+                linestyle="-" if len(table) > 1 else "none", label=textwrap.fill(f"{name}, {table['seeds'].iloc[0]} seeds", 62, subsequent_indent="   "),
             )  # fmt: skip
         label_axes(panel, metric, work.title(dataset))
     legend_below(figure, axes, columns=2)
