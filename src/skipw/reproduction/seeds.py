@@ -50,10 +50,11 @@ def run(work: Work, out: Findings) -> None:
         for place, (model, name, table) in enumerate(parts):
             spread = on_axis(table[["value_min", "value_max"]].to_numpy().T, metric)
             middle = on_axis(table["value_mean"].to_numpy(), metric)
+            label = textwrap.fill(f"{name}, {table['seeds'].iloc[0]} seeds", 62, subsequent_indent="   ")
             panel.errorbar(
                 100 * table["inputs_mean"], middle, yerr=abs(spread - middle), xerr=100 * table["inputs_std"],
                 color=colour_of(model, place), linewidth=1.2, marker="o", markersize=3.5, capsize=2,
-                linestyle="-" if len(table) > 1 else "none", label=textwrap.fill(f"{name}, {table['seeds'].iloc[0]} seeds", 62, subsequent_indent="   "),
+                linestyle="-" if len(table) > 1 else "none", label=label,
             )  # fmt: skip
         label_axes(panel, metric, work.title(dataset))
     legend_below(figure, axes, columns=2)
