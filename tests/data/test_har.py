@@ -15,7 +15,7 @@ from skipw.data.normaliser import Normaliser
 from skipw.data.prepared import load_meta, load_split
 from skipw.data.recordings import draw_recordings, find_recordings, first_recordings
 from skipw.data.sources import obtain
-from skipw.errors import ChecksumError, DataFormatError, ParamsError
+from skipw.errors import ChecksumError, DataFormatError, DataUnavailableError, ParamsError
 
 Edit = Callable[[list[str]], list[str]]
 
@@ -181,6 +181,62 @@ def test_train_and_val_share_no_frame(har_folder: Path, tmp_path: Path) -> None:
         name: {row.tobytes() for x in load_split(out, name).inputs for row in x} for name in ("train", "val")
     }
     assert not frames["train"] & frames["val"]
+
+
+def named(*groups: str) -> str:
+    return "".join(f"{name}\n" for name in groups for _ in range(3))
+
+
+def test_val_takes_all_of_a_group_or_none(har_folder: Path, tmp_path: Path) -> None:
+    names = ("ann", "bob", "bob", "cy", "cy", "ann", "dee", "dee")
+    (har_folder / "groups_train.txt").write_text(named(*names))
+    raw, out = tmp_path / "raw/har", tmp_path / "prepared/har"
+    obtain("har", places.parts_of("har", folder=str(har_folder)), raw, "auto", print)
+    inputs = read_folder(har_folder)["train"].inputs
+    group_of = {x.tobytes(): names[i // 3] for i, x in enumerate(inputs)}
+    held = set()
+    for seed in range(8):
+        prepare_har(raw, out, seed=seed, val_share=0.25, normaliser="none")
+        seen = {
+            split: {group_of[x.tobytes()] for x in load_split(out, split).inputs}
+            for split in ("train", "val")
+        }
+        assert len(seen["val"]) == 1
+        assert not seen["val"] & seen["train"]
+        assert load_meta(out)["preprocessing"]["groups"] == {"train": 3, "val": 1}
+        held |= seen["val"]
+    assert len(held) > 1, "the seed draws which"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (named(*"abcdefg"), "each of the 24 training sequences, one a line; got 21"),
+        (named(*"abcdefg") + "h\n\nh\n", "got 23"),
+        (named(*"abcdefg") + "h\nh\ni\n", "line 24: 'i' goes on in the recording of 'h'"),
+    ],
+)
+def test_groups_that_do_not_fit_are_refused(
+    har_folder: Path, tmp_path: Path, content: str, message: str
+) -> None:
+    (har_folder / "groups_train.txt").write_text(content)
+    with pytest.raises(DataUnavailableError, match=message):
+        obtain("har", places.parts_of("har", folder=str(har_folder)), tmp_path / "raw/har", "auto", print)
+
+
+def test_one_group_alone_can_not_be_held_out(har_folder: Path, tmp_path: Path) -> None:
+    (har_folder / "groups_train.txt").write_text(named(*"aaaaaaaa"))
+    raw, out = tmp_path / "raw/har", tmp_path / "prepared/har"
+    obtain("har", places.parts_of("har", folder=str(har_folder)), raw, "auto", print)
+    with pytest.raises(DataFormatError, match="no class has two recordings or groups"):
+        prepare_har(raw, out, seed=0, val_share=0.25, normaliser="none")
+
+
+def test_groups_of_persons_who_did_everything_are_drawn_by_their_size() -> None:
+    groups, labels = np.repeat(np.arange(10), 12), np.tile(np.arange(6), 20)
+    held = draw_recordings(labels, groups, 0.3, np.random.default_rng(0))
+    assert held.sum() == 36
+    assert np.unique(groups[held]).size == 3
 
 
 def test_limits_count_recordings(har_folder: Path, tmp_path: Path) -> None:

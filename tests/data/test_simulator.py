@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from skipw.data.actions import CYCLES, Style, perform
+from skipw.data.atomic import write_json
 from skipw.data.cameras import CAMERAS, observe
-from skipw.data.har import ACTIONS, missing_value, read_folder
+from skipw.data.har import ACTIONS, missing_value, prepare_har, read_folder
+from skipw.data.prepared import load_split
 from skipw.data.recordings import find_recordings
 from skipw.data.simulator import PEOPLE, WINDOWS, plan, record, write_data_set
 from skipw.data.stick_figure import BONES, JOINTS, Body, joint_places
@@ -41,6 +44,25 @@ def test_no_test_performance_is_seen_in_training() -> None:
     }
     assert not seen["train"] & seen["test"]
     assert len(seen["test"]) == PEOPLE * len(ACTIONS)
+
+
+def test_no_val_performance_is_seen_in_training(simulated: Path, tmp_path: Path) -> None:
+    """All cameras' recordings of a performance have one name, and val takes all of them or none."""
+    recordings = [r for r in plan(windows={"train": (240,) * 6, "test": (60,) * 6}) if r.split == "train"]
+    expected = [(r.person, r.action, r.repetition) for r in recordings for _ in range(r.windows)]
+    names = (simulated / "groups_train.txt").read_text().split()
+    assert len(set(zip(names, expected, strict=True))) == len(set(names)) == len(set(expected))
+
+    raw, out = tmp_path / "raw/har", tmp_path / "prepared/har"
+    shutil.copytree(simulated, raw)
+    part = {"title": "Simulated", "data_source": "har-simulator", "classes": list(ACTIONS)}
+    write_json(raw / "source.json", {**part, "dataset": "har", "parts": {"poses": part}})
+    prepare_har(raw, out, seed=0, val_share=0.15, normaliser="none")
+    inputs = read_folder(simulated, len(ACTIONS))["train"].inputs
+    name_of = {x.tobytes(): name for x, name in zip(inputs, names, strict=True)}
+    train, val = ({name_of[x.tobytes()] for x in load_split(out, s).inputs} for s in ("train", "val"))
+    assert not train & val
+    assert len(train | val) == len(set(names))
 
 
 def test_the_files_follow_the_format(simulated: Path) -> None:

@@ -2,7 +2,7 @@
 
 One frame a row, ``x0,y0,x1,y1,...``; 32 rows a sequence; labels one a line, from 1. Windows of one recording
 stand in order and overlap by 26 frames, so a recording ends where the overlap breaks. Any number of joints
-and classes.
+and classes. A file of group names keeps what belongs together (a performance, a person) on one side of val.
 """
 
 from __future__ import annotations
@@ -20,7 +20,13 @@ import numpy.typing as npt
 from skipw.data.archives import read_packed
 from skipw.data.normaliser import Normaliser
 from skipw.data.prepared import Split, full_lengths, save_prepared
-from skipw.data.recordings import OVERLAP, draw_recordings, find_recordings, first_recordings
+from skipw.data.recordings import (
+    OVERLAP,
+    draw_recordings,
+    find_recordings,
+    first_recordings,
+    join_recordings,
+)
 from skipw.data.sources import require_record
 from skipw.errors import DataFormatError, ParamsError
 
@@ -29,6 +35,7 @@ log = logging.getLogger(__name__)
 NUM_STEPS = 32
 ACTIONS = ("JUMPING", "JUMPING_JACKS", "BOXING", "WAVING_2HANDS", "WAVING_1HAND", "CLAPPING_HANDS")
 CLASS_LIST = "classes.txt"  # optional, one name a line
+GROUP_LIST = "groups_train.txt"  # optional, one name a training sequence: val takes all of a name or none
 SPLIT_NAMES = ("train", "test")
 STANDARD_CLIP = 3.0  # standard deviations
 POSE_CLIP = 5.0  # body sizes
@@ -183,6 +190,32 @@ def _bad_number(path: Path, lines: list[bytes]) -> DataFormatError:
     return DataFormatError(f"{path}: expected numbers separated by single commas; {REMEDY}")
 
 
+def read_groups(path: Path, recordings: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Which group each training sequence is from, Int64[n] from 0; its recording where there is no such file.
+
+    Args:
+        path: one name a line and sequence.
+        recordings: Int64[n] of the same sequences.
+    Raises:
+        DataFormatError: if there are more or fewer names, one is empty, or a recording has two.
+    """
+    if not path.is_file():
+        return recordings
+    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    if len(names) != len(recordings) or not all(names):
+        raise DataFormatError(
+            f"{path}: expected a group's name for each of the {len(recordings):,} training sequences, one a "
+            f"line; got {sum(map(bool, names)):,}; {REMEDY}"
+        )
+    groups, broken = join_recordings(recordings, names)
+    if broken is not None:
+        raise DataFormatError(
+            f"{path}, line {broken + 1}: {names[broken]!r} goes on in the recording of "
+            f"{names[broken - 1]!r} (the sequences overlap); a recording belongs to one group; {REMEDY}"
+        )
+    return groups
+
+
 def missing_value(inputs: npt.NDArray[np.float32]) -> float | None:
     """How an unseen joint is written: 0 (OpenPose) or -1, whichever is more frequent; None if neither."""
     joints = inputs.reshape(-1, 2)
@@ -208,7 +241,7 @@ def prepare_har(
     raw: Path, out: Path, *, seed: int, val_share: float, normaliser: Literal["pose", "standard", "none"],
     train_limit: int | None = None, test_limit: int | None = None,
 ) -> None:  # fmt: skip
-    """Write the three splits; val is whole recordings out of train, and test is used for nothing but testing.
+    """Write the three splits; val is whole recordings or groups out of train, and test is only for testing.
 
     Every split is in a random order that the seed fixes, so its first n are a sample. ``train_limit`` and
     ``test_limit`` count recordings.
@@ -231,7 +264,8 @@ def prepare_har(
     }
     train = Poses(poses["train"].inputs[kept["train"]], poses["train"].labels[kept["train"]])
     _, own = np.unique(recordings["train"][kept["train"]], return_inverse=True)
-    held = draw_recordings(train.labels, own, val_share, rng)
+    groups = read_groups(raw / GROUP_LIST, recordings["train"])[kept["train"]]
+    held = draw_recordings(train.labels, np.unique(groups, return_inverse=True)[1], val_share, rng)
     normalise = fit_normaliser(normaliser, train.inputs[~held])
 
     def split(source: Poses, rows: npt.NDArray[np.bool_]) -> Split:
@@ -246,6 +280,7 @@ def prepare_har(
     }
     counts = {"train": np.unique(own[~held]).size, "val": np.unique(own[held]).size}
     counts["test"] = np.unique(recordings["test"][kept["test"]]).size
+    in_groups = {"train": np.unique(groups[~held]).size, "val": np.unique(groups[held]).size}
     meta = {
         "dataset": "har",
         "title": record["title"],
@@ -258,6 +293,6 @@ def prepare_har(
         "normaliser": normalise.to_json(),
         "vocabulary_size": 0,
         "embedding_size": 0,
-        "preprocessing": {"seed": seed, "val_share": val_share, "recordings": counts},
+        "preprocessing": {"seed": seed, "val_share": val_share, "recordings": counts, "groups": in_groups},
     }
     save_prepared(out, splits, meta, {})

@@ -11,6 +11,7 @@ from typing import Any
 from skipw.data import har, simulator
 from skipw.data.archives import read_packed, sha256_of, unpack
 from skipw.data.mirror import check_mirror, fetch_from_mirror
+from skipw.data.recordings import find_recordings
 from skipw.data.sources import Candidate
 from skipw.data.transfer import TransferError, check_reachable
 from skipw.errors import ChecksumError, DataFormatError
@@ -44,7 +45,8 @@ def pose_candidates(folder: str | None) -> tuple[Candidate, ...]:
         ),
         Candidate("official", "official", f"Google Drive, {DRIVE_ID}", _official, _check_drive),
         Candidate(
-            "substitute", "har-simulator", "the simulator", _simulator, title=SIMULATED_TITLE, substitute=True
+            "substitute", "har-simulator", "the simulator", _simulator, title=SIMULATED_TITLE, substitute=True,
+            facts={"groups": True},
         ),
     )  # fmt: skip
 
@@ -57,6 +59,9 @@ def _folder(source: Path, into: Path, partial: Path) -> dict[str, Any]:
         shutil.copyfile(path, into / path.name)
     classes = _class_list(source / har.CLASS_LIST)
     poses = har.read_folder(into, None if classes is None else len(classes))
+    if (source / har.GROUP_LIST).is_file():
+        shutil.copyfile(source / har.GROUP_LIST, into / har.GROUP_LIST)
+        har.read_groups(into / har.GROUP_LIST, find_recordings(poses["train"].inputs))
     count = 1 + int(max(poses[name].labels.max() for name in poses))
     return {"classes": classes or _numbered(count)}
 
@@ -134,4 +139,4 @@ def _check_real(folder: Path) -> dict[str, Any]:
 
 def _simulator(into: Path, partial: Path) -> dict[str, Any]:
     simulator.write_data_set(into)
-    return {"classes": list(har.ACTIONS)}
+    return {"classes": list(har.ACTIONS), "groups": True}

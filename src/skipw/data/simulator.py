@@ -1,9 +1,9 @@
 """Simulated 2D poses in the HAR text format, for where the paper's set cannot be had: a marked substitute.
 
-12 people, 6 actions, 5 repetitions and 4 cameras, less two recordings: 1,438 of about 147 frames at 22 Hz,
-    cut into as
-many windows of each class for training and testing as the real set has. The test split is one repetition of
-each person and action, from all cameras, so no test performance was seen from another side in training.
+12 people, 6 actions, 5 repetitions and 4 cameras, less two recordings: 1,438 of about 147 frames at 22 Hz, cut
+into as many windows of each class for training and testing as the real set has. The test split is one
+repetition of each person and action, from all cameras, so no test performance was seen from another side in
+training; the groups' file names the performance of every training window, so that val can keep to that too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from skipw.data.actions import FRAMES_PER_SECOND, Style, perform
 from skipw.data.cameras import CAMERAS, IMAGE, observe
-from skipw.data.har import ACTIONS, NUM_STEPS
+from skipw.data.har import ACTIONS, GROUP_LIST, NUM_STEPS
 from skipw.data.progress import track_steps
 from skipw.data.recordings import OVERLAP
 from skipw.data.stick_figure import Array, Body, joint_places
@@ -48,6 +48,11 @@ class Recording:
     @property
     def num_frames(self) -> int:
         return NUM_STEPS + STRIDE * (self.windows - 1) + self.spare
+
+    @property
+    def performance(self) -> str:
+        """Name of what all cameras saw at the same time."""
+        return f"person{self.person + 1}-{ACTIONS[self.action].lower()}-{self.repetition + 1}"
 
 
 def plan(seed: int = SEED, windows: dict[str, tuple[int, ...]] | None = None) -> list[Recording]:
@@ -135,7 +140,7 @@ def _performance(body: Body, person: int, action: int, repetition: int, num_fram
 
 
 def write_data_set(folder: Path, seed: int = SEED, windows: dict[str, tuple[int, ...]] | None = None) -> None:
-    """Write X_train.txt.xz, Y_train.txt, X_test.txt.xz and Y_test.txt in the HAR text format.
+    """Write X_train.txt.xz, Y_train.txt, X_test.txt.xz, Y_test.txt and the groups in the HAR text format.
 
     Args:
         folder: exists already.
@@ -151,6 +156,8 @@ def write_data_set(folder: Path, seed: int = SEED, windows: dict[str, tuple[int,
                 file.write(_windows_as_text(frames, recording.windows))
         labels = "".join(f"{recording.action + 1}\n" * recording.windows for recording, _ in chosen)
         (folder / f"Y_{split}.txt").write_text(labels, encoding="ascii", newline="\n")
+    names = "".join(f"{r.performance}\n" * r.windows for r in recordings if r.split == "train")
+    (folder / GROUP_LIST).write_text(names, encoding="ascii", newline="\n")
 
 
 def _windows_as_text(frames: npt.NDArray[np.float64], windows: int) -> bytes:
