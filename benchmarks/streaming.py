@@ -4,7 +4,8 @@ python benchmarks/streaming.py [--rounds 60] [--out benchmarks/results/streaming
 
 Microseconds an input, called from Python, one thread, float32; every round times each engine for some milliseconds, in
 turns, and ratios are taken within a round. "processed" includes reading the input and the gate once in a window;
-torch's line is torch.nn.GRUCell or LSTMCell alone, without gate and normaliser, under inference_mode.
+torch's line is torch.nn.GRUCell or LSTMCell (for FastGRNN this package's module) alone, without gate and normaliser,
+under inference_mode.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from skipw.runtime.weights import of_module
 log = logging.getLogger("streaming")
 SHAPES: dict[str, tuple[str, int, int, int, int]] = {  # cell, D, N, layers, L
     "HAR: 36 -> 2 x GRU 60, L 8": ("gru", 36, 60, 2, 8),
+    "the same with FastGRNN": ("fastgrnn", 36, 60, 2, 8),
+    "the same with LSTM": ("lstm", 36, 60, 2, 8),
     "sMNIST: 1 -> GRU 128, L 28": ("gru", 1, 128, 1, 28),
     "Adding: 2 -> LSTM 110, L 10": ("lstm", 2, 110, 1, 10),
     "IMDB: 300 -> GRU 128, L 10": ("gru", 300, 128, 1, 10),

@@ -127,6 +127,27 @@ def test_a_folder_of_ones_own_takes_hars_place(har_folder: Path, tmp_path: Path)
     assert har.ACTIONS[0] == "JUMPING"
 
 
+def test_a_change_in_a_folder_is_noticed_and_its_absence_is_not_missed(
+    har_folder: Path, tmp_path: Path
+) -> None:
+    raw = tmp_path / "raw/har"
+
+    def get() -> dict[str, Any]:
+        return obtain("har", places.parts_of("har", folder=str(har_folder)), raw, "auto", silence)
+
+    first = get()
+    assert get() == first
+    (har_folder / "groups_train.txt").write_text("".join(f"p{i // 6}\n" for i in range(24)))
+    second = get()
+    assert (raw / "groups_train.txt").read_text() == (har_folder / "groups_train.txt").read_text()
+    assert second != first
+    (har_folder / "groups_train.txt").write_text("p\n" * 23)
+    with pytest.raises(DataUnavailableError, match="got 23"):
+        get()
+    har_folder.rename(tmp_path / "away")
+    assert get() == second
+
+
 def test_imdb_records_reviews_and_word_vectors(imdb_mirror: Path, tmp_path: Path) -> None:
     raw = tmp_path / "raw/imdb"
     record = obtain("imdb", places.parts_of("imdb", glove_dimension=50), raw, "auto", silence)

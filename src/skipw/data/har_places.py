@@ -35,7 +35,10 @@ def pose_candidates(folder: str | None) -> tuple[Candidate, ...]:
     if folder is not None:
         path = Path(folder).expanduser()
         name = path.resolve().name
-        return (Candidate("folder", f"folder:{name}", str(path), bind(_folder, path), title=name),)
+        facts = {"copied": _hashes(path)} if path.is_dir() else {}
+        return (
+            Candidate("folder", f"folder:{name}", str(path), bind(_folder, path), title=name, facts=facts),
+        )
     real, mall = (tuple(f"{top}/X_train.txt{pack}" for pack in ("", ".xz")) for top in ("har", "har_mall"))
     return (
         Candidate("mirror", "mirror", "SKIPW_MIRROR", _mirror, bind(check_mirror, real)),
@@ -49,6 +52,13 @@ def pose_candidates(folder: str | None) -> tuple[Candidate, ...]:
             facts={"groups": True},
         ),
     )  # fmt: skip
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file that is taken from a folder; when one has changed, all are copied again."""
+    names = [f"{name}{pack}" for name in FILES for pack in (".txt", ".txt.xz")]
+    paths = [folder / name for name in (*names, har.CLASS_LIST, har.GROUP_LIST)]
+    return {path.name: sha256_of(path) for path in paths if path.is_file()}
 
 
 def _folder(source: Path, into: Path, partial: Path) -> dict[str, Any]:
