@@ -32,6 +32,19 @@ def test_a_setting_that_nobody_knows_yet_is_beyond_the_paper(data: Path) -> None
     assert found["adding-one"].beyond == {"distillation": 0.5}
 
 
+def test_a_mean_of_the_weights_is_the_papers_method_and_fastgrnn_is_not(data: Path) -> None:
+    path = data / "models" / "adding" / "adding-one" / "model.json"
+    description = json.loads(path.read_text())
+    description["settings"] |= {"average": 0.99}
+    path.write_text(json.dumps(description))
+    found = {one.name: one for one in find_experiments("adding", data)}
+    assert found["adding-one"].plain
+    description["architecture"]["cell"] = "fastgrnn"
+    path.write_text(json.dumps(description))
+    found = {one.name: one for one in find_experiments("adding", data)}
+    assert found["adding-one"].variant == "FastGRNN cells"
+
+
 def test_one_setting_apart(finished: Path) -> None:
     found = {one.name.removeprefix("adding-"): one for one in find_experiments("adding", finished)}
     assert same_but_for(found["one"], found["two"], "cost_per_input")

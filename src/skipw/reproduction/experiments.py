@@ -22,7 +22,7 @@ ORDINARY = frozenset({
     "cost_per_input", "cost_schedule", "steps", "batch_size", "learning_rate", "schedule", "warmup",
     "final_learning_rate", "decay_rate", "decay_samples", "weight_decay", "label_smoothing", "clip", "val_every",
     "eval_batch_size", "patience", "checkpoint_from", "train_limit", "val_limit", "seed", "num_threads", "backend",
-    "accelerator", "devices",
+    "accelerator", "devices", "average",
     # How gates are led to a cost, still one cost a model.
     "target_inputs", "target_ramp", "rollbacks", "gate_margin", "gate_margin_width", "gate_margin_from",
 })  # fmt: skip
@@ -50,6 +50,7 @@ NOT_SETTINGS = frozenset({
 WORDS = {
     "random_budget": "random budgets {}",
     "random_budget_from": "",
+    "cell": "{} cells",
     "budget_draw": "K drawn {}",
     "budget_range": "K from {}",
     "distill": "distilled {}",
@@ -141,6 +142,8 @@ class Experiment:
         if self.model != "skipw":
             found.pop("random_budget", None)
             found.pop("selection_gradient", None)
+        if self.architecture.get("cell") == "fastgrnn":
+            found["cell"] = "FastGRNN"
         if found.get("selection_gradient") != "soft":
             found.pop("selection_softness", None)
         for key, needed in DEPENDENT.items():
