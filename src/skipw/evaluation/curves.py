@@ -16,7 +16,7 @@ __all__ = ["COLOURS", "NAMES", "Curve", "curves_of", "describe_point", "random_b
 #: experiments.
 COLOURS = {
     "skipw": ("#0072B2", "#56B4E9", "#003F66", "#8AA8C4"),
-    "thrrnn": ("#D55E00", "#E69F00"),
+    "thrrnn": ("#D55E00", "#E69F00", "#8F3F00", "#F4C57A"),
     "skiprnn": ("#009E73", "#6CC5A1"),
     "dense": ("#000000", "#555555"),
     "random": ("#8C8C8C", "#B5B5B5"),

@@ -24,6 +24,7 @@ __all__ = [
     "pick",
     "pick_names",
     "pick_several",
+    "pick_thresholds",
     "plain_skipw",
     "points_of",
     "where_trained",
@@ -176,11 +177,25 @@ def pick_several(points: pd.DataFrame, experiments: Sequence[Experiment], at_mos
     return [named[name] for name in pick_names(points, list(named), at_most)]
 
 
+def pick_thresholds(
+    points: pd.DataFrame, experiments: Sequence[Experiment], at_most: int
+) -> list[Experiment]:
+    """``pick_several`` for ThrRNN: by all points of a model, its curve over thr."""
+    named = {one.name: one for one in experiments}
+    curves = {name: points[points["experiment"] == name] for name in sorted(named)}
+    return [named[name] for name in _cover(curves, at_most)]
+
+
 def pick_names(points: pd.DataFrame, names: Sequence[str], at_most: int = 1) -> list[str]:
     """``pick_several`` by name."""
+    return _cover({name: budget_curve(points, name) for name in sorted(names)}, at_most)
+
+
+def _cover(curves: dict[str, pd.DataFrame], at_most: int) -> list[str]:
+    """The curves that together dominate most on val, found one after the other."""
     chosen: list[str] = []
     covered = 0.0
-    curves = {name: curve for name in sorted(names) if len(curve := budget_curve(points, name))}
+    curves = {name: curve for name, curve in curves.items() if len(curve)}
     while len(chosen) < min(at_most, len(curves)):
         areas = {
             name: _area(pd.concat([curves[name], *(curves[other] for other in chosen)]))

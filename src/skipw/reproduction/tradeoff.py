@@ -28,6 +28,7 @@ from skipw.reproduction.points import (
     metric_of,
     pick,
     pick_several,
+    pick_thresholds,
     plain_skipw,
     where_trained,
 )
@@ -147,23 +148,50 @@ def _draw_baselines(axes: Axes, work: Work, dataset: str, out: Findings) -> None
             label="Random: ± 3 standard deviations",
         )  # fmt: skip
     for model, style in (("periodic", ":"), ("thrrnn", "--")):
-        for place, one in enumerate(work.experiments(dataset, model)):
+        found = work.experiments(dataset, model)
+        for place, one in enumerate(_thrrnns(work, dataset) if model == "thrrnn" else found):
             own = points[points["experiment"] == one.name].sort_values("inputs")
             axes.plot(
                 100 * own["inputs"], on_axis(own["value"], metric), style, marker="x" if model == "periodic" else "o",
                 color=colour_of(model, place), linewidth=1.2, markersize=4, zorder=3,
                 label=f"{label_of(one)}, over thr" if model == "thrrnn" else label_of(one),
             )  # fmt: skip
-    for model, text in (("skiprnn", "SkipRNN, over λ"), ("dense", "Dense")):
-        own = points[points["model"] == model].sort_values("inputs")
-        if own.empty:
-            out.missing(f"{dataset}: {text}")
-            continue
+    _draw_skiprnn(axes, points, metric)
+    if points[points["model"] == "skiprnn"].empty:
+        out.missing(f"{dataset}: SkipRNN, over λ")
+    own = points[points["model"] == "dense"].sort_values("inputs")
+    if own.empty:
+        out.missing(f"{dataset}: Dense")
+    else:
         axes.plot(
-            100 * own["inputs"], on_axis(own["value"], metric), ":" if len(own) > 1 else "none",
-            marker="D" if model == "skiprnn" else "s", color=colour_of(model), linewidth=1.2, markersize=5,
-            label=text, zorder=3,
+            100 * own["inputs"], on_axis(own["value"], metric), "none", marker="s", color=colour_of("dense"),
+            markersize=5, label="Dense", zorder=3,
         )  # fmt: skip
+
+
+def _draw_skiprnn(axes: Axes, points: pd.DataFrame, metric: str) -> None:
+    """The paper's models over λ with one seed as a line, all others as points."""
+    own = points[points["model"] == "skiprnn"].sort_values("inputs")
+    if own.empty:
+        return
+    plain = (own["variant"] == "") & (own["seed"] == own["seed"].min())
+    line, others = own[plain], own[~plain]
+    if len(line):
+        axes.plot(
+            100 * line["inputs"], on_axis(line["value"], metric), ":", marker="D", color=colour_of("skiprnn"),
+            linewidth=1.2, markersize=5, label="SkipRNN, over λ", zorder=3,
+        )  # fmt: skip
+    if len(others):
+        axes.plot(
+            100 * others["inputs"], on_axis(others["value"], metric), linestyle="none", marker="D",
+            color=colour_of("skiprnn"), markerfacecolor="white", markersize=5, zorder=3,
+            label="SkipRNN, other seeds or beyond the paper",
+        )  # fmt: skip
+
+
+def _thrrnns(work: Work, dataset: str) -> list[Experiment]:
+    """At most four ThrRNN models whose curves over thr together are the best."""
+    return pick_thresholds(work.points(dataset), work.experiments(dataset, "thrrnn"), 4)
 
 
 def _draw_skipw(axes: Axes, work: Work, dataset: str, out: Findings) -> None:
@@ -249,32 +277,25 @@ def _draw_thresholds(work: Work, dataset: str, out: Findings) -> None:
     for window in sorted({one.window for one in plain if one.window}):
         shown += pick_several(points, [one for one in plain if one.window == window], 2)
     for place, one in enumerate(shown[:5]):
-        curve = own[own["experiment"] == one.name].sort_values("threshold")
+        curve = own[(own["experiment"] == one.name) & (own["inputs"] > 0)].sort_values("threshold")
         axes.plot(
             100 * curve["inputs"], on_axis(curve["value"], metric), "-", marker="^^sPX"[place], markersize=5,
             color=("#0072B2", "#003F66", "#8AA8C4", "#4B3F9E", "#2CA6A4")[place], linewidth=1.5,
             label=_wrapped(
-                f"{label_of(one)}, K = L, thr {curve['threshold'].min():g} to {curve['threshold'].max():g}"
+                f"{label_of(one)}, thr {curve['threshold'].min():g} to {curve['threshold'].max():g}"
             ),
         )  # fmt: skip
-    for place, one in enumerate(work.experiments(dataset, "thrrnn")):
+    for place, one in enumerate(_thrrnns(work, dataset)):
         curve = points[points["experiment"] == one.name].sort_values("threshold")
         axes.plot(
             100 * curve["inputs"], on_axis(curve["value"], metric), "--", marker="o", color=colour_of("thrrnn", place),
             linewidth=1.2, markersize=4, label=f"{label_of(one)}, thr {curve['threshold'].min():g} to "
             f"{curve['threshold'].max():g}",
         )  # fmt: skip
-    curve = points[points["model"] == "skiprnn"].sort_values("inputs")
-    if len(curve):
-        axes.plot(
-            100 * curve["inputs"], on_axis(curve["value"], metric), ":", marker="D", color=colour_of("skiprnn"),
-            linewidth=1.2, label="SkipRNN, over λ",
-        )  # fmt: skip
+    _draw_skiprnn(axes, points, metric)
     label_axes(axes, metric, f"{work.title(dataset)} ({work.meta(dataset)['data_source']})")
     axes.set_xlim(left=-1)
     limit_values(axes, work, dataset)
     legend_below(figure, axes, columns=2)
-    caption = (
-        f"{work.title(dataset)}: what the threshold does (the paper's Fig. 12 shows it on HAR), on test."
-    )
+    caption = f"{work.title(dataset)}: what the threshold does (the paper's Fig. 12 shows it on HAR), on test; SkipW at K = L."
     out.figure(f"{dataset}-thresholds", figure, caption)
