@@ -297,5 +297,6 @@ def _draw_thresholds(work: Work, dataset: str, out: Findings) -> None:
     axes.set_xlim(left=-1)
     limit_values(axes, work, dataset)
     legend_below(figure, axes, columns=2)
-    caption = f"{work.title(dataset)}: what the threshold does (the paper's Fig. 12 shows it on HAR), on test; SkipW at K = L."
+    what = "what the threshold does (the paper's Fig. 12 shows it on HAR), on test; SkipW at K = L."
+    caption = f"{work.title(dataset)}: {what}"
     out.figure(f"{dataset}-thresholds", figure, caption)
