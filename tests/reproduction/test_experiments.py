@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from skipw.reproduction.experiments import differences, find_experiments, same_but_for
-from skipw.reproduction.points import LEVELS, advantage, best_within, pick
+from skipw.reproduction.points import LEVELS, advantage, best_within, pick, pick_thresholds
 from skipw.reproduction.seeds import groups_of
 from skipw.reproduction.work import Work
 
@@ -89,3 +90,15 @@ def test_the_shown_model_dominates_on_val(work: Work) -> None:
     table.loc[better, "value_val"] = 0.99
     chosen = pick(table, found)
     assert chosen is not None and chosen.name == "har-two"
+
+
+def test_thrrnn_curves_that_add_nothing_are_not_shown(work: Work) -> None:
+    (one,) = work.experiments("har", "thrrnn")[:1]
+    models = [replace(one, name=name) for name in ("cheap", "accurate", "worse")]
+    table = points([
+        ("accurate", "thrrnn", 0, 0.95, 0.5, 0.95, 0.5),
+        ("cheap", "thrrnn", 0, 0.80, 0.1, 0.80, 0.1),
+        ("worse", "thrrnn", 0, 0.80, 0.5, 0.80, 0.5),
+    ])  # fmt: skip
+    assert [one.name for one in pick_thresholds(table, models, 4)] == ["cheap", "accurate"]
+    assert [one.name for one in pick_thresholds(table, models, 1)] == ["cheap"]
