@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import signal
 import threading
 import time
@@ -73,11 +74,15 @@ class InMidTrial(threading.Thread):
         storage: of the study.
         mlruns: the folder with the unfinished trainings.
         action: what to do.
+        done: at most this share of the training; one that is nearly through, and goes on afterwards, could end and
+            clear its checkpoint away before it hears what became of it.
     """
 
-    def __init__(self, storage: str, mlruns: Path, action: Callable[[Any], None]) -> None:
+    def __init__(
+        self, storage: str, mlruns: Path, action: Callable[[Any], None], *, done: float = 1.0
+    ) -> None:
         super().__init__(daemon=True)
-        self._storage, self._mlruns, self._action = storage, mlruns, action
+        self._storage, self._mlruns, self._action, self._done = storage, mlruns, action, done
         self.trial: Any = None
         self.start()
 
@@ -94,15 +99,30 @@ class InMidTrial(threading.Thread):
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(trial.user_attrs["worker"]["pid"])
             process.suspend()
-            if trials_of(self._storage)[trial.number].state.name == "RUNNING":
+            running = trials_of(self._storage)[trial.number].state.name == "RUNNING"
+            if running and self._share_done(trial) <= self._done:
                 self.trial = trial
                 self._action(trial)
             process.resume()
         return self.trial is not None
 
     def _has_checkpoint(self, trial: Any) -> bool:
+        return bool(self._checkpoints(trial))
+
+    def _checkpoints(self, trial: Any) -> list[Path]:
         name = trial.user_attrs.get("experiment", "no name yet")
-        return any(self._mlruns.glob(f"studies/{STUDY}/unfinished/{name}-*/last.ckpt"))
+        return list(self._mlruns.glob(f"studies/{STUDY}/unfinished/{name}-*/last.ckpt"))
+
+    def _share_done(self, trial: Any) -> float:
+        """Of the training's steps, by its checkpoint; infinite where that is gone or half written."""
+        import torch
+
+        try:
+            (path,) = self._checkpoints(trial)
+            step = torch.load(path, weights_only=True, map_location="cpu")["global_step"]
+        except (ValueError, OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+            return float("inf")
+        return float(step) / trial.user_attrs["settings"]["steps"]
 
 
 def kill_worker(trial: Any) -> None:

@@ -52,7 +52,7 @@ def data(tmp_path: Path) -> Path:
 def launch(address: str, data: str, storage: str, trials: int) -> Any:
     from skipw.studies.cluster import DaskCrew
 
-    search = small_study.settings(trials=trials)
+    search = small_study.settings(trials=trials, epochs=10.0)  # some seconds each: time to be killed in
     return small_study.run(Path(data), storage, search, crew=functools.partial(DaskCrew, address))
 
 
@@ -69,7 +69,7 @@ def test_launcher_and_node_are_killed(cluster: Any, mlruns: Path, data: Path, tm
     first = small_study.InMidTrial(storage, mlruns, lambda _: launcher.kill())
     assert launcher.wait(180) == -signal.SIGKILL
     first.join()
-    second = small_study.InMidTrial(storage, mlruns, kill_node)
+    second = small_study.InMidTrial(storage, mlruns, kill_node, done=0.5)
     outcome = launch(cluster.scheduler_address, str(data), storage, 6)
     second.join(1)
     trials = small_study.trials_of(storage)
