@@ -18,7 +18,8 @@ from skipw.ops.state import parts
 
 BACKENDS = ("reference", "compact", "native")
 EVERY_CELL = ("reference", "compact")  # the backends that run any cell, with hooks, in any number type
-OWN_CELLS = ("fastgrnn", "rnn", "pair", "triple")
+PLAIN_CELLS = ("gru", "lstm", "fastgrnn")  # whose equations every backend on the CPU knows
+OWN_CELLS = ("rnn", "pair", "triple")
 SELECTORS = ("topk", "sample", "random", "first", "last", "first_above")
 TIME_FEATURES = ("steps", "window", "since_update", "none")
 WINDOW = 6

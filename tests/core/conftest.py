@@ -1,4 +1,4 @@
-"""Which combinations there are: the native backend runs GRU and LSTM."""
+"""Which combinations there are: the native backend runs GRU, LSTM and FastGRNN."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_at_most_k_of_any_l_inputs(backend: str, drawn: Setting, cuts: list[int]
 
 
 @pytest.mark.parametrize("select", SELECTORS)
-@pytest.mark.parametrize(("cell", "layers"), [("gru", 1), ("lstm", 2), ("pair", 1)])
+@pytest.mark.parametrize(("cell", "layers"), [("gru", 1), ("lstm", 2), ("fastgrnn", 1), ("pair", 1)])
 @pytest.mark.parametrize("backend", ["compact", "native"])
 def test_each_is_the_reference_with_gradients(backend: str, cell: str, layers: int, select: str) -> None:
     model = make("skipw", cell, layers, select=select, bound="any", gate_state_gradient=0.1)

@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 import torch
 
-from tests.core.cases import BACKENDS, CELLS, MODELS, WINDOW, assert_same, inferred, make, outcome
+from tests.core.cases import (
+    BACKENDS,
+    CELLS,
+    MODELS,
+    PLAIN_CELLS,
+    WINDOW,
+    assert_same,
+    inferred,
+    make,
+    outcome,
+)
 
 FAST = [name for name in BACKENDS if name != "reference"]
 LENGTHS = {1: (1, 0, 1, 1), 5: (5, 0, 2, 4), 6: (6, 0, 3, 6), 7: (7, 0, 6, 1), 63: (63, 0, 12, 31)}
@@ -43,7 +53,7 @@ def test_forced_gates_give_the_reference_s_answer(
 
 
 @pytest.mark.parametrize("backend", FAST)
-@pytest.mark.parametrize("cell", ["gru", "lstm", "pair"])
+@pytest.mark.parametrize("cell", [*PLAIN_CELLS, "pair"])
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_takes_forced_gates(model: str, cell: str, backend: str) -> None:
     made = make(model, cell, 2)
@@ -60,7 +70,7 @@ def test_every_model_takes_forced_gates(model: str, cell: str, backend: str) -> 
 
 @pytest.mark.parametrize("backend", FAST)
 @pytest.mark.parametrize("share", [0.0, 1.0])
-@pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
+@pytest.mark.parametrize("cell", [*PLAIN_CELLS, "rnn"])
 def test_nothing_and_everything(cell: str, share: float, backend: str) -> None:
     model = make("skipw", cell, 2)
     x, updates = torch.randn(3, 8, 3, dtype=torch.float64), torch.full((3, 8), bool(share))
@@ -83,6 +93,9 @@ def test_nothing_and_everything(cell: str, share: float, backend: str) -> None:
         ("lstm", 110, 1, 63),
         ("gru", 128, 1, 63),
         ("lstm", 128, 1, 9),
+        ("fastgrnn", 1, 2, 7),
+        ("fastgrnn", 60, 2, 32),
+        ("fastgrnn", 128, 1, 63),
         ("rnn", 60, 1, 9),
     ],
 )
@@ -94,11 +107,11 @@ def test_sizes(cell: str, hidden: int, layers: int, num_steps: int, dtype: torch
 
 
 @pytest.mark.parametrize("backend", FAST)
-@pytest.mark.parametrize("cell", ["gru", "lstm", "pair", "triple"])
+@pytest.mark.parametrize("cell", [*PLAIN_CELLS, "pair", "triple"])
 def test_a_given_initial_state_gets_its_gradient(cell: str, backend: str) -> None:
     model = make("thrrnn", cell, 2, initial_state="zeros")
     given = inputs(9)
-    count = {"gru": 1, "lstm": 2, "pair": 2, "triple": 3}[cell]
+    count = {"gru": 1, "fastgrnn": 1, "lstm": 2, "pair": 2, "triple": 3}[cell]
     start = [torch.randn(2, 4, 5, dtype=torch.float64, requires_grad=True) for _ in range(count)]
     call: dict[str, Any] = {
         "updates": given["updates"],
@@ -111,7 +124,7 @@ def test_a_given_initial_state_gets_its_gradient(cell: str, backend: str) -> Non
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("cell", ["gru", "lstm", "pair"])
+@pytest.mark.parametrize("cell", [*PLAIN_CELLS, "pair"])
 def test_gradients_against_finite_differences(cell: str, backend: str) -> None:
     """With forced gates the model is smooth, so the numerical derivative is the true one."""
     model = make("skipw", cell, 2, hidden=2)

@@ -16,6 +16,7 @@ import skipw
 from tests.core.cases import (
     BACKENDS,
     MARGIN,
+    PLAIN_CELLS,
     SELECTORS,
     TIME_FEATURES,
     assert_same,
@@ -31,7 +32,9 @@ FAST = [name for name in BACKENDS if name != "reference"]
 FACTORS = (0.0, 0.1, 1.0)
 WINDOWED = [
     (select, TIME_FEATURES[(i + j) % 4], FACTORS[(i + 2 * j) % 3], cell)
-    for (i, select), (j, cell) in product(enumerate(SELECTORS), enumerate(["gru", "lstm", "rnn", "pair"]))
+    for (i, select), (j, cell) in product(
+        enumerate(SELECTORS), enumerate(["gru", "lstm", "rnn", "pair", "fastgrnn"])
+    )
 ]
 
 
@@ -77,7 +80,9 @@ def test_skipw_of_every_length(num_steps: int, time_feature: str, backend: str) 
 
 @pytest.mark.parametrize("backend", FAST)
 @pytest.mark.parametrize("factor", FACTORS)
-@pytest.mark.parametrize(("cell", "layers"), [("gru", 1), ("lstm", 2), ("rnn", 2), ("pair", 1)])
+@pytest.mark.parametrize(
+    ("cell", "layers"), [("gru", 1), ("lstm", 2), ("fastgrnn", 2), ("rnn", 2), ("pair", 1)]
+)
 @pytest.mark.parametrize("model", ["thrrnn", "skiprnn"])
 def test_accumulating_models(model: str, cell: str, layers: int, factor: float, backend: str) -> None:
     made = make(model, cell, layers, gate_state_gradient=factor)
@@ -91,7 +96,7 @@ def test_accumulating_models(model: str, cell: str, layers: int, factor: float, 
 
 @pytest.mark.parametrize("backend", FAST)
 @pytest.mark.parametrize("model", ["skipw", "thrrnn"])
-@pytest.mark.parametrize(("cell", "count"), [("gru", 1), ("lstm", 2), ("triple", 3)])
+@pytest.mark.parametrize(("cell", "count"), [("gru", 1), ("fastgrnn", 1), ("lstm", 2), ("triple", 3)])
 def test_initial_states(cell: str, count: int, model: str, backend: str) -> None:
     x = torch.randn(3, 8, 3, dtype=torch.float64)
     made = make(model, cell, 2, initial_state="zeros")
@@ -104,7 +109,8 @@ def test_initial_states(cell: str, count: int, model: str, backend: str) -> None
 @pytest.mark.parametrize("backend", FAST)
 @pytest.mark.parametrize("select", ["topk", "first", "sample"])
 @pytest.mark.parametrize(
-    ("model", "cell"), [("skipw", "gru"), ("skipw", "lstm"), ("skipw", "rnn"), ("thrrnn", "gru")]
+    ("model", "cell"),
+    [("skipw", "gru"), ("skipw", "lstm"), ("skipw", "rnn"), ("thrrnn", "gru"), ("skipw", "fastgrnn")],
 )
 def test_going_on_from_rows_at_different_offsets(model: str, cell: str, select: str, backend: str) -> None:
     """A ragged chunk leaves its rows at different offsets; the gradient runs through both chunks."""
@@ -138,6 +144,8 @@ def test_going_on_from_rows_at_different_offsets(model: str, cell: str, select: 
         ("skipw", "lstm", 110, 40),
         ("skipw", "gru", 128, 63),
         ("thrrnn", "gru", 60, 40),
+        ("skipw", "fastgrnn", 60, 40),
+        ("thrrnn", "fastgrnn", 60, 40),
     ],
 )
 def test_float32_differs_first_only_at_a_border(
@@ -156,7 +164,7 @@ def test_float32_differs_first_only_at_a_border(
 
 
 @pytest.mark.parametrize("backend", FAST)
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_ties_in_every_window(cell: str, backend: str) -> None:
     """Zero bias and a zero state make all slots equal; saturated gates are all 1.0."""
     for bias in (0.0, 50.0):

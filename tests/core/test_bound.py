@@ -39,7 +39,7 @@ class Setting:
     seed: int
 
     def fit_for(self, backend: str) -> Setting:
-        """The native backend has GRU and LSTM."""
+        """The native backend has GRU, LSTM and FastGRNN."""
         cell = {"rnn": "gru", "pair": "lstm"}.get(self.cell, self.cell)
         return replace(self, cell=cell) if backend == "native" else self
 
@@ -123,7 +123,7 @@ def setting(draw: st.DrawFn) -> Setting:
     time_feature = draw(st.sampled_from(TIME_FEATURES))
     seen = [name for name in GATE_INPUTS if name != time_feature]
     return Setting(
-        cell=draw(st.sampled_from(["gru", "gru", "lstm", "rnn", "pair"])),
+        cell=draw(st.sampled_from(["gru", "gru", "lstm", "fastgrnn", "rnn", "pair"])),
         layers=draw(st.integers(1, 2)),
         window=window,
         select=draw(st.sampled_from(SELECTORS)),

@@ -31,6 +31,8 @@ KINDS = [
     ("skipw", "rnn", {"select": "sample"}),
     ("thrrnn", "gru", {}),
     ("skiprnn", "lstm", {}),
+    ("skipw", "fastgrnn", {}),
+    ("thrrnn", "fastgrnn", {}),
     ("dense", "gru", {}),
 ]
 

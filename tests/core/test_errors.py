@@ -136,7 +136,7 @@ def test_backends(backend: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("model", "x", "message"),
     [
-        (skip(cell="pair"), X, "serves plain GRU and LSTM cells"),
+        (skip(cell="pair"), X, "serves plain GRU, LSTM and FastGRNN cells"),
         (skip().to(torch.bfloat16), X.to(torch.bfloat16), "takes float32 and float64, x is torch.bfloat16"),
     ],
 )
@@ -160,8 +160,8 @@ def test_auto_says_once_what_it_chose(
     said = [record.getMessage() for record in caplog.records]
     assert said == [
         "backend auto: native",
-        "backend auto: compact: the native backend serves plain GRU and LSTM cells with biases, without hooks or"
-        " autocast.",
+        "backend auto: compact: the native backend serves plain GRU, LSTM and FastGRNN cells with biases, without "
+        "hooks or autocast.",
         "backend auto: compact: the native library is switched off by SKIPW_NATIVE=0.",
     ]
 

@@ -11,12 +11,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import skipw
 from skipw.errors import BackendUnavailableError, ParamsError, ShapeError
+from skipw.fastgrnn import FastGRNNCell
 from skipw.models.architecture import Architecture
-from skipw.models.fastgrnn import FastGRNNCell
 from skipw.models.saved import load_model, save_model
 from skipw.reproduction.flops import input_flops
 from skipw.studies.space import space_json, space_of
-from tests.core.cases import EVERY_CELL, assert_same, inferred, make, outcome, points
+from tests.core.cases import BACKENDS, assert_same, inferred, make, outcome, points
 
 
 def sigmoid(value: float) -> float:
@@ -40,21 +40,22 @@ def test_one_input_by_hand() -> None:
     assert got.tolist() == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("backend", ["compact", "native"])
 @pytest.mark.parametrize("model", ["skipw", "thrrnn", "skiprnn", "dense"])
-def test_compact_is_the_reference_with_gradients(model: str) -> None:
+def test_every_backend_is_the_reference_with_gradients(model: str, backend: str) -> None:
     made = make(model, "fastgrnn", 2)
     x = torch.randn(4, 21, 3, dtype=torch.float64)
     call: dict[str, Any] = {"lengths": [21, 0, 8, 17]}
     if model != "dense":
         call["at"] = points(model)
     expected = outcome(made, x, backend="reference", **call)
-    assert_same(expected, outcome(made, x, backend="compact", **call))
-    assert_same(inferred(made, x, backend="reference", **call), inferred(made, x, backend="compact", **call))
+    assert_same(expected, outcome(made, x, backend=backend, **call))
+    assert_same(inferred(made, x, backend="reference", **call), inferred(made, x, backend=backend, **call))
     for name in ("zeta", "nu", "bias_z", "bias_h", "weight_ih", "weight_hh"):
         assert expected[f"d.cells.0.{name}"].abs().max() > 0, name
 
 
-@pytest.mark.parametrize("backend", EVERY_CELL)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_in_chunks(backend: str) -> None:
     model = make("skipw", "fastgrnn")
     x = torch.randn(3, 20, 3, dtype=torch.float64)
@@ -66,10 +67,31 @@ def test_in_chunks(backend: str) -> None:
     assert 0 < whole.inputs_processed.mean() < 1
 
 
-def test_native_refuses_and_a_dense_layer_has_none() -> None:
+@pytest.mark.parametrize("backend", ["compact", "native"])
+def test_a_state_that_grows(backend: str) -> None:
+    """h is not bounded as a GRU's is: ν lets it grow while the gate keeps it."""
+    made = make("skipw", "fastgrnn", hidden=16)
+    with torch.no_grad():
+        made.cells[0].bias_z.fill_(8.0)
+        made.cells[0].nu.fill_(2.0)
+        made.cells[0].weight_hh.mul_(1e-3)
+    x, updates = torch.randn(3, 120, 3, dtype=torch.float64) + 1, torch.ones(3, 120, dtype=torch.bool)
+    expected = outcome(made, x, backend="reference", updates=updates)
+    assert expected["y.output"].abs().max() > 20
+    assert_same(expected, outcome(made, x, backend=backend, updates=updates))
+
+
+def test_native_refuses_hooks_and_a_dense_layer_has_none() -> None:
     model = make("skipw", "fastgrnn")
-    with pytest.raises(BackendUnavailableError, match="plain GRU and LSTM cells"):
-        model(torch.randn(2, 5, 3, dtype=torch.float64), backend="native")
+    x = torch.randn(2, 5, 3, dtype=torch.float64)
+    called = []
+    hook = model.cells[0].register_forward_hook(lambda *_: called.append(1))
+    with pytest.raises(BackendUnavailableError, match="plain GRU, LSTM and FastGRNN cells"):
+        model(x, backend="native")
+    model(x)
+    assert called
+    hook.remove()
+    model(x, backend="native")
     with pytest.raises(ShapeError, match="wraps FastGRNNCell"):
         model.to_dense()
     with pytest.raises(ShapeError, match="'fastgrnn', 'gru', 'lstm' or a factory"):

@@ -12,7 +12,17 @@ from torch import Tensor
 
 import skipw
 from skipw.gate_inputs import GATE_INPUTS
-from tests.core.cases import BACKENDS, EVERY_CELL, WINDOW, assert_same, inferred, make, outcome, points
+from tests.core.cases import (
+    BACKENDS,
+    EVERY_CELL,
+    PLAIN_CELLS,
+    WINDOW,
+    assert_same,
+    inferred,
+    make,
+    outcome,
+    points,
+)
 
 COMBINATIONS = [seen for count in (1, 2, 3) for seen in itertools.combinations(GATE_INPUTS, count)]
 SCALE = 7.0
@@ -28,7 +38,7 @@ def inputs(batch: int = 4, steps: int = 20) -> Tensor:
 
 
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "reference"])
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 @pytest.mark.parametrize("seen", COMBINATIONS, ids="+".join)
 def test_every_backend_has_the_reference_s_answers_and_gradients(
     seen: tuple[str, ...], cell: str, backend: str

@@ -15,6 +15,7 @@ import skipw
 from tests.core.cases import (
     BACKENDS,
     EVERY_CELL,
+    PLAIN_CELLS,
     assert_same,
     gradients,
     inferred,
@@ -30,7 +31,14 @@ both = pytest.mark.parametrize("backend", BACKENDS)
 any_cell = pytest.mark.parametrize("backend", EVERY_CELL)
 kinds = pytest.mark.parametrize(
     ("name", "cell"),
-    [("skipw", "gru"), ("skipw", "lstm"), ("skipw", "rnn"), ("thrrnn", "gru"), ("dense", "lstm")],
+    [
+        ("skipw", "gru"),
+        ("skipw", "lstm"),
+        ("skipw", "rnn"),
+        ("thrrnn", "gru"),
+        ("dense", "lstm"),
+        ("skipw", "fastgrnn"),
+    ],
 )
 
 
@@ -246,7 +254,7 @@ def test_a_training_step_lowers_the_cost(backend: str) -> None:
 
 
 @any_cell
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_pruned_cells_are_read_anew_at_each_call(cell: str, backend: str) -> None:
     """Pruning makes the weight in a hook; a backend that reads it elsewhere reads yesterday's."""
     model = make("skipw", cell, 2)

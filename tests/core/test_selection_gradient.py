@@ -8,7 +8,7 @@ from torch import Tensor
 
 import skipw
 from skipw.ops.selection_gradient import SELECTION_GRADIENTS, shaped_gradient, soft_membership
-from tests.core.cases import BACKENDS, WINDOW, assert_same, make, outcome
+from tests.core.cases import BACKENDS, PLAIN_CELLS, WINDOW, assert_same, make, outcome
 
 AT = skipw.OperatingPoint(2, 0.3)
 
@@ -49,7 +49,7 @@ def test_soft_membership_adds_up_and_its_derivative_is_the_gradient(budget: int)
 
 @pytest.mark.parametrize("how", SELECTION_GRADIENTS)
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_every_backend_has_the_reference_s_gradients(how: str, backend: str, cell: str) -> None:
     if (how, backend) == ("soft", "native"):
         backend = "auto"  # it has none; auto finds one that has

@@ -13,7 +13,7 @@ import torch
 
 import skipw
 from skipw.ops.native import build, library
-from tests.core.cases import MODELS, assert_same, inferred, outcome, points
+from tests.core.cases import MODELS, PLAIN_CELLS, assert_same, inferred, outcome, points
 
 INPUTS = ("one", "one repeated", "two", "three", "rows", "tokens", "tokens twice")
 T, B = 17, 6
@@ -74,7 +74,7 @@ def compare(made: Any, x: torch.Tensor, **call: Any) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("kind", INPUTS)
 @pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize(("model", "cell"), [(model, cell) for model in MODELS for cell in ("gru", "lstm")])
+@pytest.mark.parametrize(("model", "cell"), [(model, cell) for model in MODELS for cell in PLAIN_CELLS])
 @pytest.mark.sanitized
 def test_every_form_of_input(model: str, cell: str, layers: int, kind: str) -> None:
     x = inputs(kind, torch.float64)
@@ -105,7 +105,7 @@ def test_the_bound_over_any_window(select: str) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("hidden", [1, 7, 16, 33])
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_every_vector_unit(cell: str, hidden: int, dtype: torch.dtype, variant: str) -> None:
     assert library.variant() == variant
     for kind, layers in (("one", 1), ("rows", 2), ("tokens", 1)):
@@ -122,7 +122,10 @@ def test_every_vector_unit(cell: str, hidden: int, dtype: torch.dtype, variant: 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("kind", INPUTS)
-@pytest.mark.parametrize(("model", "cell"), [("skipw", "gru"), ("skipw", "lstm"), ("thrrnn", "gru")])
+@pytest.mark.parametrize(
+    ("model", "cell"),
+    [("skipw", "gru"), ("skipw", "lstm"), ("skipw", "fastgrnn"), ("thrrnn", "gru"), ("thrrnn", "fastgrnn")],
+)
 @pytest.mark.sanitized
 def test_a_skipped_input_that_is_not_finite_changes_nothing(
     model: str, cell: str, kind: str, value: float
@@ -137,7 +140,7 @@ def test_a_skipped_input_that_is_not_finite_changes_nothing(
 
 
 @pytest.mark.parametrize("kind", ["one", "rows", "tokens"])
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_a_processed_nan_stays_in_its_row(cell: str, kind: str) -> None:
     x = inputs(kind, torch.float32)
     made = make("skipw", cell, 1, x.shape[2], 7, torch.float32)
@@ -151,7 +154,7 @@ def test_a_processed_nan_stays_in_its_row(cell: str, kind: str) -> None:
 
 def test_infinite_inputs_saturate_as_in_torch() -> None:
     """Lanes beyond N must not turn an infinite input into NaN."""
-    for cell in ("gru", "lstm"):
+    for cell in PLAIN_CELLS:
         made = make("dense", cell, 2, 1, 7, torch.float64)
         x = torch.randn(2, 5, 1, dtype=torch.float64)
         x[0, 2] = float("inf")
@@ -160,7 +163,7 @@ def test_infinite_inputs_saturate_as_in_torch() -> None:
 
 
 def test_one_row_and_one_input() -> None:
-    for cell, model in (("gru", "skipw"), ("lstm", "thrrnn")):
+    for cell, model in (("gru", "skipw"), ("lstm", "thrrnn"), ("fastgrnn", "skipw")):
         made = make(model, cell, 1, 1, 5, torch.float64)
         compare(made, torch.randn(1, 1, 1, dtype=torch.float64))
 

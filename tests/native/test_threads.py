@@ -38,7 +38,13 @@ def lent(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 @pytest.mark.parametrize("threads", [2, 3, 64])
 @pytest.mark.parametrize(
-    ("model", "cell", "layers"), [(skipw.SkipW, "gru", 2), (skipw.SkipW, "lstm", 1), (skipw.ThrRNN, "gru", 1)]
+    ("model", "cell", "layers"),
+    [
+        (skipw.SkipW, "gru", 2),
+        (skipw.SkipW, "lstm", 1),
+        (skipw.SkipW, "fastgrnn", 2),
+        (skipw.ThrRNN, "gru", 1),
+    ],
 )
 def test_any_number_of_threads_gives_the_same(
     model: type, cell: str, layers: int, threads: int, lent: str

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from skipw.errors import ShapeError
-from skipw.models.fastgrnn import FastGRNNCell
+from skipw.fastgrnn import FastGRNNCell
 
 __all__ = ["CellSpec", "make_cell", "state_parts"]
 

@@ -192,7 +192,7 @@ class _LSTMCell:
 
 
 class _FastGRNNCell:
-    """``skipw.models.fastgrnn.FastGRNNCell`` on one row; z from tanh as in ``_GRUCell``."""
+    """``skipw.fastgrnn.FastGRNNCell`` on one row; z from tanh as in ``_GRUCell``."""
 
     def __init__(self, arrays: Any, name: str) -> None:
         self._weight_ih, self._weight_hh = arrays[f"{name}.weight_ih"], arrays[f"{name}.weight_hh"]

@@ -195,7 +195,7 @@ def _cell_kind(rnn: Any) -> str:
     """The cells' name, found by their own classes, so a factory of these is served too."""
     from torch import nn
 
-    from skipw.models.fastgrnn import FastGRNNCell
+    from skipw.fastgrnn import FastGRNNCell
 
     kinds = {type(cell) for cell in rnn.cells}
     for kind, name in ((nn.GRUCell, "gru"), (nn.LSTMCell, "lstm"), (FastGRNNCell, "fastgrnn")):

@@ -4,7 +4,8 @@ Four ways, chosen by the call:
 
 - GRU or LSTM without a gate (a dense model, forced updates): ``forced``, torch's own layers over the gathered inputs;
 - no gradient needed: ``inference`` gathers, window by window, each row's own j-th selected input;
-- GRU or LSTM with gradients: ``training``, one autograd node with a hand-derived backward pass over processed rows;
+- GRU, LSTM or FastGRNN with gradients and a gate: ``training``, one autograd node with a hand-derived backward pass
+  over processed rows;
 - any other cell with gradients: the reference's loop, with the cell's graph built for the active rows only.
 """
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from skipw.ops import reference
 from skipw.ops.call import Call, Result
 from skipw.ops.compact import forced, inference, training
+from skipw.ops.plain_cells import PlainCell, plain_cell
 from skipw.ops.state import LayerState, SkipState, like, output_of, parts
 
 __all__ = ["run"]
@@ -26,14 +28,15 @@ __all__ = ["run"]
 def run(call: Call) -> Result:
     """Run a batch of sequences; same arguments and answer as ``reference.run``."""
     differentiable = torch.is_grad_enabled() and _needs_gradient(call)
-    if differentiable and not (training.serves(call) and _plain_selection(call)):
-        return reference.scan(call, _active_candidates)
-    if call.gate is None and training.serves(call) and call.x.shape[1] > 0:
+    cell = plain_cell(call)
+    if call.gate is None and cell is not None and cell.name in forced.FUSED and call.x.shape[1] > 0:
         return forced.run(call)
+    if differentiable and (cell is None or call.gate is None or not _plain_selection(call)):
+        return reference.scan(call, _active_candidates)
     offsets = call.state.offset
     if call.window is not None and bool((offsets != offsets[0]).any()):
-        return _by_offset(call)
-    return _run_aligned(call, differentiable)
+        return _by_offset(call, cell if differentiable else None)
+    return _run_aligned(call, cell if differentiable else None)
 
 
 def _plain_selection(call: Call) -> bool:
@@ -41,10 +44,11 @@ def _plain_selection(call: Call) -> bool:
     return call.gate is None or call.gate.selection_gradient == "identity"
 
 
-def _run_aligned(call: Call, differentiable: bool) -> Result:
+def _run_aligned(call: Call, differentiable: PlainCell | None) -> Result:
+    """Rows that share their offset: with gradients for ``differentiable`` cells, or without any."""
     if call.x.shape[1] == 0:
         return reference.run(call)
-    return training.run(call) if differentiable else inference.run(call)
+    return inference.run(call) if differentiable is None else training.run(call, differentiable)
 
 
 def _needs_gradient(call: Call) -> bool:
@@ -58,10 +62,10 @@ def _needs_gradient(call: Call) -> bool:
     return any(tensor.requires_grad for tensor in tensors)
 
 
-def _by_offset(call: Call) -> Result:
+def _by_offset(call: Call, differentiable: PlainCell | None) -> Result:
     """Rows that stand at different offsets of their windows are run in groups of equal offset."""
     groups = [(call.state.offset == offset).nonzero().squeeze(1) for offset in call.state.offset.unique()]
-    results = [_run_aligned(_rows_of(call, rows), _differentiable(call)) for rows in groups]
+    results = [_run_aligned(_rows_of(call, rows), differentiable) for rows in groups]
     back = torch.cat(groups).argsort()
 
     def merged(pick) -> Tensor:  # type: ignore[no-untyped-def]
@@ -73,10 +77,6 @@ def _by_offset(call: Call) -> Result:
         importance=merged(lambda r: r.importance),
         state=SkipState.joined([result.state for result in results]).rows(back),
     )
-
-
-def _differentiable(call: Call) -> bool:
-    return torch.is_grad_enabled() and _needs_gradient(call)
 
 
 def _rows_of(call: Call, rows: Tensor) -> Call:

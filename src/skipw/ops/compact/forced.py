@@ -13,7 +13,10 @@ from skipw.ops.call import Call, Result
 from skipw.ops.compact.windows import advanced
 from skipw.ops.state import LayerState, output_of, parts
 
-__all__ = ["run"]
+__all__ = ["FUSED", "run"]
+
+FUSED = ("gru", "lstm")
+"""The cells of which torch has whole layers."""
 
 
 def run(call: Call) -> Result:

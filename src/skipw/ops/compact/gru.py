@@ -21,11 +21,11 @@ class Layer:
     gates = 3
 
     def __init__(self, weights: tuple[Tensor, ...], state: tuple[Tensor, ...], num_steps: int) -> None:
-        self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = (w.detach() for w in weights)
+        self.weight_ih, self.weight_hh, self.input_bias, self.bias_hh = (w.detach() for w in weights)
         (first,) = state
         batch, hidden = first.shape
         self.hidden = hidden
-        self.history = (first.new_empty(num_steps + 1, batch, hidden),)
+        self.history: tuple[Tensor, ...] = (first.new_empty(num_steps + 1, batch, hidden),)
         self.history[0][0] = first
         self.sigmoids = first.new_empty(num_steps, batch, 2 * hidden)
         self.news = first.new_empty(num_steps, batch, hidden)

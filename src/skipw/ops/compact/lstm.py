@@ -21,7 +21,7 @@ class Layer:
     gates = 4
 
     def __init__(self, weights: tuple[Tensor, ...], state: tuple[Tensor, ...], num_steps: int) -> None:
-        self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = (w.detach() for w in weights)
+        self.weight_ih, self.weight_hh, self.input_bias, self.bias_hh = (w.detach() for w in weights)
         batch, hidden = state[0].shape
         self.hidden = hidden
         self.history = tuple(part.new_empty(num_steps + 1, batch, hidden) for part in state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -12,15 +13,15 @@ from skipw.ops.compact.gates import make_gate
 from skipw.ops.compact.windows import spans
 from skipw.ops.state import parts
 
-__all__ = ["Scan"]
+__all__ = ["LayerKernel", "Scan"]
 
 
 class LayerKernel(Protocol):
-    """What ``gru.Layer`` and ``lstm.Layer`` offer."""
+    """What ``gru.Layer``, ``lstm.Layer`` and ``fastgrnn.Layer`` offer."""
 
     history: tuple[Tensor, ...]
     weight_ih: Tensor
-    bias_ih: Tensor
+    input_bias: Tensor
 
     def candidate(self, t: int, projected: Tensor) -> tuple[Tensor, ...]: ...
     def refresh(self, t: int, rows: Tensor | None) -> None: ...
@@ -37,12 +38,12 @@ class Scan:
     """One call's forward and backward pass.
 
     Tensor order of the autograd node, in: x, gate weight, gate bias, importance, accumulated, increment, last input,
-    the parts of each layer's state, then four weights a layer. Out: outputs, updates, values, importance, accumulated,
-    increment, the parts of each layer's state.
+    the parts of each layer's state, then ``num_weights`` weights a layer. Out: outputs, updates, values, importance,
+    accumulated, increment, the parts of each layer's state.
     """
 
-    def __init__(self, call: Call, kernel) -> None:  # type: ignore[no-untyped-def]
-        self.call, self.kernel = call, kernel
+    def __init__(self, call: Call, kernel: Callable[..., LayerKernel], num_weights: int) -> None:
+        self.call, self.kernel, self.num_weights = call, kernel, num_weights
         self.num_parts = len(parts(call.state.layers[0]))
 
     def forward(self, tensors: tuple[Tensor | None, ...]) -> tuple[Tensor, ...]:
@@ -51,12 +52,10 @@ class Scan:
         batch, num_steps, _ = x.shape
         count = len(call.cells)
         states, weights = self._grouped(tensors[7:])
-        self.layers: list[LayerKernel] = [
-            self.kernel.Layer(weights[k], states[k], num_steps) for k in range(count)
-        ]
+        self.layers: list[LayerKernel] = [self.kernel(weights[k], states[k], num_steps) for k in range(count)]
         self.inputs = x.transpose(0, 1).reshape(num_steps * batch, -1)
         first = self.layers[0]
-        projected = torch.addmm(first.bias_ih, self.inputs, first.weight_ih.T).view(num_steps, batch, -1)
+        projected = torch.addmm(first.input_bias, self.inputs, first.weight_ih.T).view(num_steps, batch, -1)
         self.updates = torch.zeros(num_steps, batch, dtype=torch.bool, device=x.device)
         finite = torch.isfinite(x).all(-1)
         self.unreadable = None if bool(finite.all()) else ~finite.T
@@ -77,7 +76,7 @@ class Scan:
         candidate: tuple[Tensor, ...] = ()
         for layer in self.layers:
             if layer is not self.layers[0]:
-                projected = torch.addmm(layer.bias_ih, candidate[0], layer.weight_ih.T)
+                projected = torch.addmm(layer.input_bias, candidate[0], layer.weight_ih.T)
             candidate = layer.candidate(t, projected)
             if kept is not None:
                 candidate = tuple(
@@ -102,8 +101,8 @@ class Scan:
         count, width = len(self.call.cells), self.num_parts
         flat: list[Tensor] = [tensor for tensor in tensors if tensor is not None]
         states = [tuple(flat[k * width : (k + 1) * width]) for k in range(count)]
-        rest = flat[count * width :]
-        return states, [tuple(rest[4 * k : 4 * k + 4]) for k in range(count)]
+        rest, many = flat[count * width :], self.num_weights
+        return states, [tuple(rest[many * k : many * (k + 1)]) for k in range(count)]
 
     def _answer(self, x: Tensor) -> tuple[Tensor, ...]:
         top = self.layers[-1].history[0]

@@ -1,4 +1,4 @@
-"""GRU and LSTM with gradients: one autograd node for a whole sequence, its backward over processed rows alone.
+"""GRU, LSTM and FastGRNN with gradients: one autograd node for a whole sequence, its backward over processed rows.
 
 The straight-through gradient of the gate is du_t = Σ <ds_t, c̃ - s_{t-1}> over layers, h and c, also where the input
 is skipped. There the candidate is elementwise work on a product that has not changed since the last processed input,
@@ -9,47 +9,36 @@ and nothing flows back through the cell. So the recurrent products and the cell'
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from skipw.ops.call import Call, Result
-from skipw.ops.compact import gru, lstm
-from skipw.ops.compact.scan import Scan
+from skipw.ops.compact import fastgrnn, gru, lstm
+from skipw.ops.compact.scan import LayerKernel, Scan
 from skipw.ops.compact.windows import advanced
+from skipw.ops.plain_cells import PlainCell
 from skipw.ops.state import LayerState, like, output_of, parts
 
-__all__ = ["run", "serves"]
+__all__ = ["run"]
+
+_KERNELS: dict[str, Callable[..., LayerKernel]] = {
+    "gru": gru.Layer,
+    "lstm": lstm.Layer,
+    "fastgrnn": fastgrnn.Layer,
+}
 
 
-def serves(call: Call) -> bool:
-    """Whether every layer is exactly torch's GRUCell, or every layer its LSTMCell, with biases.
-
-    A cell with hooks (pruning makes its weights in one) has to be called itself, and so under autocast.
-    """
-    if torch.is_autocast_enabled(call.x.device.type):
-        return False
-    return any(all(_is_plain(cell, kind) for cell in call.cells) for kind in (nn.GRUCell, nn.LSTMCell))
-
-
-def _is_plain(cell: nn.Module, kind: type[nn.Module]) -> bool:
-    hooks = cell._forward_pre_hooks or cell._forward_hooks or cell._backward_hooks or cell._backward_pre_hooks
-    return type(cell) is kind and bool(cell.bias) and not hooks
-
-
-def run(call: Call) -> Result:
-    """Run a batch whose rows share their offset, with gradients; T >= 1."""
+def run(call: Call, cell: PlainCell) -> Result:
+    """Run a batch of these cells whose rows share their offset, with gradients; T >= 1."""
     state, gate = call.state, call.gate
-    assert gate is not None  # without a gate, ``forced`` serves the call
-    weights = [
-        getattr(cell, name)
-        for cell in call.cells
-        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    ]
+    assert gate is not None  # without a gate, others serve the call
+    weights = [getattr(layer, name) for layer in call.cells for name in cell.weights]
     layer_parts = [part for layer in state.layers for part in parts(layer)]
-    scan = Scan(call, gru if isinstance(call.cells[0], nn.GRUCell) else lstm)
+    scan = Scan(call, _KERNELS[cell.name], len(cell.weights))
     carried = (state.importance, state.accumulated, state.increment, state.last_input)
     answer = _Sequence.apply(scan, call.x, gate.weight, gate.bias, *carried, *layer_parts, *weights)
     output, updates, values, importance, accumulated, increment, *last = answer

@@ -1,8 +1,8 @@
 """C++ on the CPU: training and inference whose cost follows the inputs processed.
 
-GRU and LSTM, one or several layers, every gate and selector, whatever the gate sees; float32 and float64. Whole
-sequences run in one call of a small library (``csrc/``, built when the package is installed) that shards the batch over
-``torch.get_num_threads()`` threads.
+GRU, LSTM and FastGRNN, one or several layers, every gate and selector, whatever the gate sees; float32 and float64.
+Whole sequences run in one call of a small library (``csrc/``, built when the package is installed) that shards the
+batch over ``torch.get_num_threads()`` threads.
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ from torch import Tensor
 from skipw.errors import BackendUnavailableError
 from skipw.ops.call import Call, GateKind, Result
 from skipw.ops.native import library
+from skipw.ops.plain_cells import plain_cell
 
 __all__ = ["run", "serve", "why_not"]
 
 
 def why_not(call: Call) -> str | None:
     """None if this backend can run ``call``, else one sentence: the reason and the remedy."""
-    from skipw.ops.compact import training
-
     if call.x.device.type != "cpu":
         return f"the native backend runs on the CPU, x is on {call.x.device}."
     if call.x.dtype not in (torch.float32, torch.float64):
         return f"the native backend takes float32 and float64, x is {call.x.dtype}."
-    if not training.serves(call):
-        return "the native backend serves plain GRU and LSTM cells with biases, without hooks or autocast."
+    if plain_cell(call) is None:
+        return "the native backend serves plain GRU, LSTM and FastGRNN cells with biases, without hooks or autocast."
     if not plain_selection(call):
         return "the native backend has selection_gradient='zero_sum' for whole windows at one operating point only."
     return library.why_not()

@@ -13,8 +13,20 @@ from torch import Tensor
 from skipw.errors import BackendUnavailableError, ShapeError
 from skipw.ops.native import library
 
-__all__ = ["SEEN", "SELECT", "TIME", "Call", "Gradients", "address", "addresses", "check", "functions"]
+__all__ = [
+    "CELLS",
+    "SEEN",
+    "SELECT",
+    "TIME",
+    "Call",
+    "Gradients",
+    "address",
+    "addresses",
+    "check",
+    "functions",
+]
 
+CELLS = {"gru": 0, "lstm": 1, "fastgrnn": 2}
 SELECT = {"topk": 0, "sample": 1, "random": 2, "first": 3, "last": 4, "first_above": 5}
 TIME = {"none": 0, "steps": 1, "window": 2, "since_update": 3}
 SEEN = {"since_update": 1, "importance": 2, "input": 4}

@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from skipw.operating_point import Schedule
 from skipw.ops.call import Call, GateKind
 from skipw.ops.native import abi
+from skipw.ops.plain_cells import plain_cell
 from skipw.ops.state import parts
 
 __all__ = ["Node", "Tensors", "tape_bytes"]
@@ -72,7 +73,7 @@ class Tensors:
     """A call's tensors, dense, and the struct that points at them; both live as long as the tape.
 
     ``inputs``, in the order of the autograd node: x, gate weight, gate bias, importance, accumulated, increment, last
-    input, the parts of each layer's state, then four weights a layer.
+    input, the parts of each layer's state, then the weights of each layer.
     """
 
     def __init__(self, call: Call) -> None:
@@ -80,11 +81,10 @@ class Tensors:
         state, gate = call.state, call.gate
         self.batch, self.steps, self.width = call.x.shape
         self.layers = [part for layer in state.layers for part in parts(layer)]
-        self.weights = [
-            getattr(cell, name)
-            for cell in call.cells
-            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        ]
+        cell = plain_cell(call)
+        assert cell is not None  # why_not has seen to it
+        self.cell = abi.CELLS[cell.name]
+        self.weights = [getattr(layer, name) for layer in call.cells for name in cell.weights]
         gates = (None, None) if gate is None else (gate.weight, gate.bias)
         carried = (state.importance, state.accumulated, state.increment, state.last_input)
         self.inputs: Gathered = (call.x, *gates, *carried, *self.layers, *self.weights)
@@ -136,7 +136,7 @@ class Tensors:
         starts, budgets, thresholds = map(ctypes.addressof, self.switches)
         return abi.Call(
             float_bytes=x.element_size(),
-            cell=int(len(self.layers) > len(call.cells)),
+            cell=self.cell,
             gate=kinds[None if gate is None else gate.kind],
             select=0 if gate is None else abi.SELECT[gate.select],
             time_feature=0 if gate is None else abi.TIME[gate.time_feature],

@@ -12,8 +12,8 @@ from skipw import equations
 from skipw.errors import BackendUnavailableError
 from skipw.ops import reference
 from skipw.ops.call import Call, Result
-from skipw.ops.compact import training
 from skipw.ops.compact.windows import advanced
+from skipw.ops.plain_cells import plain_cell
 from skipw.ops.state import LayerState, like, output_of, parts
 from skipw.ops.triton.packing import ACCUMULATING, FORCED, WINDOWED, Packed, pack
 from skipw.ops.triton.sequence import Answer, interpreted, run_packed
@@ -43,7 +43,8 @@ def run_calls(calls: Sequence[Call]) -> list[Result]:
 
 def refusal(call: Call) -> str | None:
     """Why the kernels cannot serve this call; None if they can."""
-    if not training.serves(call):
+    cell = plain_cell(call)
+    if cell is None or cell.name == "fastgrnn":
         names = ", ".join(type(cell).__name__ for cell in call.cells)
         return (
             "it serves plain torch.nn.GRUCell and LSTMCell stacks with biases, without hooks and autocast, "

@@ -119,7 +119,7 @@ def add_cells(
 
 
 def _fastgrnn(b: Builder, x: str, h: str, arrays: Arrays, name: str) -> str:
-    """h Float[1, 1, N] after x Float[1, 1, D]: ``skipw.models.fastgrnn.FastGRNNCell``."""
+    """h Float[1, 1, N] after x Float[1, 1, D]: ``skipw.fastgrnn.FastGRNNCell``."""
     weights = [b.constant(arrays[f"{name}.{part}"].T, np.float32) for part in ("weight_ih", "weight_hh")]
     shared = b.node("Add", b.node("MatMul", x, weights[0]), b.node("MatMul", h, weights[1]))
     of_gate, of_candidate = (

@@ -64,7 +64,7 @@ class Backward {
   }
 
   void add_to(const skipw_gradients& gradients) {
-    for (int64_t l = 0; l < shape_.layers; ++l) layers_[static_cast<size_t>(l)].add_to(gradients.weights + 4 * l);
+    for (int64_t l = 0; l < shape_.layers; ++l) layers_[static_cast<size_t>(l)].add_to(gradients.weights + shape_.cell->tensors * l, weights_.own(l));
     gates_.add_to(static_cast<Real*>(gradients.gate_weight), static_cast<Real*>(gradients.gate_bias));
   }
 
@@ -167,8 +167,9 @@ class Backward {
       gx = table_.projected(table_.index(place));
     const Real* x = static_cast<const Real*>(call_.x) + place * shape_.input_size;
     return shape_.cell->backward(event.before + shape_.at(l), event.after + shape_.at(l),
-                                 weights_.inputs(shape_, gx, x), shape_.hidden, below,
-                                 flow(event.row) + shape_.flow_at(l), row);
+                                 weights_.inputs(shape_, gx, x), weights_.own(l), shape_.hidden, below,
+                                 flow(event.row) + shape_.flow_at(l), row,
+                                 layers_[static_cast<size_t>(l)].own());
   }
 
   void input_gradients(const Event<Real>* round, int64_t count, const Real* projected, int64_t stride) {

@@ -21,11 +21,6 @@ struct Cursor {
 };
 
 template <class Real>
-inline Real logistic(Real v) {
-  return Real(1) / (Real(1) + std::exp(-v));
-}
-
-template <class Real>
 class Chooser {
  public:
   Chooser(const skipw_call& call, const Shape<Real>& shape) : call_(call), shape_(shape) {

@@ -104,7 +104,7 @@ std::unique_ptr<AnyTape> run(const skipw_call& call) {
 bool is_sound(const skipw_call& call) {
   return (call.float_bytes == 4 || call.float_bytes == 8) && call.num_threads >= 1 && call.batch >= 1 &&
          call.steps >= 1 && call.input_size >= 1 && call.hidden >= 1 && call.layers >= 1 &&
-         (call.cell == SKIPW_GRU || call.cell == SKIPW_LSTM) && call.batch < INT32_MAX &&
+         call.cell >= SKIPW_GRU && call.cell <= SKIPW_FASTGRNN && call.batch < INT32_MAX &&
          (call.gate == SKIPW_NO_GATE || call.num_switches >= 1) && (call.gate != SKIPW_WINDOW || call.window >= 1) &&
          (call.seen == 0 || call.gate == SKIPW_WINDOW) &&
          (call.bound == SKIPW_ALIGNED || (call.gate == SKIPW_WINDOW && call.zero_sum == 0 &&

@@ -212,8 +212,8 @@ class Forward {
     else if (shape_.inputs == InputMode::kTable)
       gx = table_.projected(table_.index(row.cursor.row * shape_.steps + row.cursor.step));
     const Real* before = shape_.training ? row.record : record;
-    shape_.cell->candidate(before + shape_.at(layer), weights_.inputs(shape_, gx, input(row)), shape_.hidden,
-                           record + shape_.at(layer));
+    shape_.cell->candidate(before + shape_.at(layer), weights_.inputs(shape_, gx, input(row)), weights_.own(layer),
+                           shape_.hidden, record + shape_.at(layer));
   }
 
   // The row's new state is in place: write its outputs up to here, count the input, note it on the tape.

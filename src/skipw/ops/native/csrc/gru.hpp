@@ -16,11 +16,12 @@ struct Gru {
   // A row of gradients is (recurrent new | reset | update | input new), so that both products read one piece.
   static constexpr int kGradientRows = 4, kRecurrentAt = 0, kProjectedAt = 1;
   static constexpr int kSeparate = 2;
+  static constexpr int kTensors = 4, kOwn = 0;
   static constexpr int recurrent_gate(int i) { return i == 0 ? 2 : i - 1; }
 
   // Sends (at, candidate, candidate - state) of every vector to `sink`. `state`: [h | gh].
   template <class Inputs, class Sink>
-  static SKIPW_INLINE void candidate(const Real* state, const Inputs& gx, int64_t hp, Sink& sink) {
+  static SKIPW_INLINE void candidate(const Real* state, const Inputs& gx, const Real*, int64_t hp, Sink& sink) {
     const Real* gh = state + hp;
     const Vec<Real> one = broadcast<Real>(1);
     for (int64_t at = 0; at < hp; at += kLanes<Real>) {
@@ -38,8 +39,8 @@ struct Gru {
   // From the candidate's gradient, `flow` + `below`, to the row of gradients and what goes straight to h: `flow` anew.
   // `inner` += flow (candidate - state).
   template <bool kBelow, class Inputs>
-  static SKIPW_INLINE void backward(const Real* state, const Real* after, const Inputs& gx, int64_t hp,
-                                    const Tail<Real>& tail, const Real* below, Real* flow, Real* gradients,
+  static SKIPW_INLINE void backward(const Real* state, const Real* after, const Inputs& gx, const Real*, int64_t hp,
+                                    const Tail<Real>& tail, const Real* below, Real* flow, Real* gradients, Real*,
                                     Vec<Real>& inner) {
     const Real* gh = state + hp;
     const Vec<Real> one = broadcast<Real>(1);

@@ -1,6 +1,7 @@
 // The inner loops for one number type and one kind of vector unit: SKIPW_REAL and SKIPW_VECTOR_BYTES choose.
 #include "kernels.hpp"
 
+#include "fastgrnn.hpp"
 #include "gru.hpp"
 #include "lstm.hpp"
 #include "tiles.hpp"
@@ -13,32 +14,33 @@ namespace skipw {
 namespace {
 
 template <class Cell, class Real>
-void candidate(const Real* state, const InputProduct<Real>& gx, int64_t n, Real* to) {
+void candidate(const Real* state, const InputProduct<Real>& gx, const Real* own, int64_t n, Real* to) {
   const int64_t hp = whole_vectors<Real>(n);
   StoreSink<Real, Cell::kParts> sink{to, hp, Tail<Real>(n)};
-  with_inputs<Real>(gx, hp, [&](const auto& inputs) { Cell::candidate(state, inputs, hp, sink); });
+  with_inputs<Real>(gx, hp, [&](const auto& inputs) { Cell::candidate(state, inputs, own, hp, sink); });
 }
 
 template <class Cell, class Real>
-void inner(const Real* state, const InputProduct<Real>& gx, int64_t n, const Real* d, const Real* w, Real* answer) {
+void inner(const Real* state, const InputProduct<Real>& gx, const Real* own, int64_t n, const Real* d, const Real* w,
+           Real* answer) {
   const int64_t hp = whole_vectors<Real>(n);
   InnerSink<Real, Cell::kParts> sink(d, w, hp);
-  with_inputs<Real>(gx, hp, [&](const auto& inputs) { Cell::candidate(state, inputs, hp, sink); });
+  with_inputs<Real>(gx, hp, [&](const auto& inputs) { Cell::candidate(state, inputs, own, hp, sink); });
   answer[0] = sum<Real>(sink.inner);
   if (w != nullptr) answer[1] = sum<Real>(sink.view);
 }
 
 template <class Cell, class Real>
-Real backward(const Real* state, const Real* after, const InputProduct<Real>& gx, int64_t n, const Real* below,
-              Real* flow, Real* gradients) {
+Real backward(const Real* state, const Real* after, const InputProduct<Real>& gx, const Real* own, int64_t n,
+              const Real* below, Real* flow, Real* gradients, Real* own_sums) {
   const int64_t hp = whole_vectors<Real>(n);
   const Tail<Real> tail(n);
   Vec<Real> inner = broadcast<Real>(0);
   with_inputs<Real>(gx, hp, [&](const auto& inputs) {
     if (below == nullptr)
-      Cell::template backward<false>(state, after, inputs, hp, tail, below, flow, gradients, inner);
+      Cell::template backward<false>(state, after, inputs, own, hp, tail, below, flow, gradients, own_sums, inner);
     else
-      Cell::template backward<true>(state, after, inputs, hp, tail, below, flow, gradients, inner);
+      Cell::template backward<true>(state, after, inputs, own, hp, tail, below, flow, gradients, own_sums, inner);
   });
   return sum<Real>(inner);
 }
@@ -126,6 +128,8 @@ constexpr CellKernels<Real> cell_kernels() {
   made.projected_at = Cell::kProjectedAt;
   for (int i = 0; i < Cell::kGates; ++i) made.recurrent_gate[i] = Cell::recurrent_gate(i);
   made.separate = Cell::kSeparate;
+  made.tensors = Cell::kTensors;
+  made.own = Cell::kOwn;
   made.candidate = candidate<Cell, Real>;
   made.inner = inner<Cell, Real>;
   made.backward = backward<Cell, Real>;
@@ -138,9 +142,17 @@ template <>
 const Kernels<SKIPW_REAL>& kernels<SKIPW_REAL>() {
   using Real = SKIPW_REAL;
   static constexpr Kernels<Real> all = {
-      kLanes<Real>,      kPanel<Real>,          cell_kernels<Gru<Real>, Real>(), cell_kernels<Lstm<Real>, Real>(),
-      product<Real>,     outer<Real>,           add_rows<Real>,                  add_columns<Real>,
-      add<Real>,         dot<Real>,             weighted_difference<Real>,       add_loose<Real>,
+      kLanes<Real>,
+      kPanel<Real>,
+      {cell_kernels<Gru<Real>, Real>(), cell_kernels<Lstm<Real>, Real>(), cell_kernels<FastGrnn<Real>, Real>()},
+      product<Real>,
+      outer<Real>,
+      add_rows<Real>,
+      add_columns<Real>,
+      add<Real>,
+      dot<Real>,
+      weighted_difference<Real>,
+      add_loose<Real>,
       all_finite<Real>};
   return all;
 }

@@ -36,22 +36,25 @@ struct CellKernels {
   int gradient_rows, recurrent_at, projected_at;
   int recurrent_gate[4];  // which of the weight's gates stands at place i of the recurrent piece
   int separate;           // the one gate whose two biases must not be added up, -1 if there is none
+  int tensors;            // weights of a layer: W, U, and two biases unless the cell has values of its own
+  int own;                // rows of N values that the cell reads beside its two products; their biases are among them
 
   // to = the candidate, part after part; `to` may be `state`.
-  void (*candidate)(const Real* state, const InputProduct<Real>& gx, int64_t n, Real* to);
+  void (*candidate)(const Real* state, const InputProduct<Real>& gx, const Real* own, int64_t n, Real* to);
   // answer = {<d, candidate - state> over all parts, <w, last part of the candidate>}; the latter if w is not NULL.
-  void (*inner)(const Real* state, const InputProduct<Real>& gx, int64_t n, const Real* d, const Real* w, Real* answer);
+  void (*inner)(const Real* state, const InputProduct<Real>& gx, const Real* own, int64_t n, const Real* d, const Real* w,
+                Real* answer);
   // `flow`, the gradient of the state after, is added to what the layer above asks of h (`below`, may be NULL) and becomes
-  // what goes straight to the state before; `gradients` the row of gradients. Returns <flow, candidate - state> of the
-  // `flow` that came in.
-  Real (*backward)(const Real* state, const Real* after, const InputProduct<Real>& gx, int64_t n, const Real* below,
-                   Real* flow, Real* gradients);
+  // what goes straight to the state before; `gradients` the row of gradients; the gradients of `own` are added to `own_sums`.
+  // Returns <flow, candidate - state> of the `flow` that came in.
+  Real (*backward)(const Real* state, const Real* after, const InputProduct<Real>& gx, const Real* own, int64_t n,
+                   const Real* below, Real* flow, Real* gradients, Real* own_sums);
 };
 
 template <class Real>
 struct Kernels {
   int lanes, panel;
-  CellKernels<Real> gru, lstm;
+  CellKernels<Real> cells[3];  // by skipw_cell
 
   // C[rows x columns] from A[rows x depth] and the panels; `bias` of whole vectors with Start::kBias.
   void (*product)(const Panels<Real>& w, int64_t rows, const Real* a, int64_t a_stride, Real* c, int64_t c_stride,

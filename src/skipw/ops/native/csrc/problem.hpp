@@ -21,6 +21,11 @@ enum class InputMode {
 };
 
 template <class Real>
+inline Real logistic(Real v) {
+  return Real(1) / (Real(1) + std::exp(-v));
+}
+
+template <class Real>
 struct Shape {
   const CellKernels<Real>* cell;
   int64_t batch, steps, input_size, hidden, layers, window;
@@ -35,7 +40,7 @@ struct Shape {
   int64_t seen_importance_at, seen_input_at, seen;  // columns of what a gate sees beside state and time, and their count
 
   Shape(const skipw_call& call, InputMode mode)
-      : cell(call.cell == SKIPW_GRU ? &kernels<Real>().gru : &kernels<Real>().lstm),
+      : cell(&kernels<Real>().cells[call.cell]),
         batch(call.batch),
         steps(call.steps),
         input_size(call.input_size),
@@ -78,9 +83,9 @@ struct Shape {
 template <class Real>
 struct Weights {
   struct Layer {
-    const Real *weight_ih, *weight_hh, *bias_ih, *bias_hh;
+    const Real *weight_ih, *weight_hh;
     Packed<Real> recurrent, projection;
-    Buffer<Real> recurrent_bias, projection_bias, narrow;
+    Buffer<Real> recurrent_bias, projection_bias, narrow, own;
   };
 
   std::vector<Layer> layers;
@@ -100,6 +105,8 @@ struct Weights {
   InputProduct<Real> inputs(const Shape<Real>& shape, const Real* row, const Real* x) const {
     return {row, layers[0].narrow.data(), x, shape.input_size, shape.gates};
   }
+
+  const Real* own(int64_t layer) const { return layers[static_cast<size_t>(layer)].own.data(); }
 
   // 0, step, 2 step, ...
   static std::vector<int64_t> places(int64_t count, int64_t step) {
@@ -123,13 +130,12 @@ struct Weights {
  private:
   void fill_layer(const skipw_call& call, const Shape<Real>& shape, int64_t l) {
     Layer& layer = layers[static_cast<size_t>(l)];
-    layer.weight_ih = static_cast<const Real*>(call.weights[4 * l]);
-    layer.weight_hh = static_cast<const Real*>(call.weights[4 * l + 1]);
-    layer.bias_ih = static_cast<const Real*>(call.weights[4 * l + 2]);
-    layer.bias_hh = static_cast<const Real*>(call.weights[4 * l + 3]);
+    const void* const* tensors = call.weights + shape.cell->tensors * l;
+    layer.weight_ih = static_cast<const Real*>(tensors[0]);
+    layer.weight_hh = static_cast<const Real*>(tensors[1]);
     const int64_t n = shape.hidden, width = l == 0 ? shape.input_size : n;
     layer.recurrent.fill(layer.weight_hh, places(n, 1), gate_places(shape, n, false));
-    fill_biases(layer, shape);
+    fill_biases(layer, shape, tensors);
     if (l > 0 || shape.inputs != InputMode::kNarrow) {
       layer.projection.fill(layer.weight_ih, places(width, 1), gate_places(shape, width, false));
       return;
@@ -144,19 +150,33 @@ struct Weights {
     }
   }
 
-  // Both biases stand with the recurrent product, but for the gate where they must stay apart.
-  static void fill_biases(Layer& layer, const Shape<Real>& shape) {
+  // Both biases stand with the recurrent product, but for the gate where they must stay apart, and for a cell that reads
+  // them among values of its own.
+  static void fill_biases(Layer& layer, const Shape<Real>& shape, const void* const* tensors) {
     layer.recurrent_bias.resize(shape.gates);
     layer.recurrent_bias.clear();
     layer.projection_bias.resize(shape.gates);
     layer.projection_bias.clear();
+    layer.own.resize(shape.cell->own * shape.hp);
+    layer.own.clear();
+    if (shape.cell->own > 0) return fill_own(layer, shape, tensors);
+    const Real* bias_ih = static_cast<const Real*>(tensors[2]);
+    const Real* bias_hh = static_cast<const Real*>(tensors[3]);
     for (int g = 0; g < shape.cell->gates; ++g)
       for (int64_t i = 0; i < shape.hidden; ++i) {
-        const Real input = layer.bias_ih[g * shape.hidden + i], recurrent = layer.bias_hh[g * shape.hidden + i];
+        const Real input = bias_ih[g * shape.hidden + i], recurrent = bias_hh[g * shape.hidden + i];
         const bool apart = g == shape.cell->separate;
         layer.recurrent_bias.data()[g * shape.hp + i] = apart ? recurrent : recurrent + input;
         layer.projection_bias.data()[g * shape.hp + i] = apart ? input : Real(0);
       }
+  }
+
+  // b_z | b_h | zeta | nu
+  static void fill_own(Layer& layer, const Shape<Real>& shape, const void* const* tensors) {
+    for (int k = 0; k < 2; ++k) {
+      std::memcpy(layer.own.data() + k * shape.hp, tensors[2 + k], static_cast<size_t>(shape.hidden) * sizeof(Real));
+      std::fill_n(layer.own.data() + (2 + k) * shape.hp, shape.hp, logistic(static_cast<const Real*>(tensors[4 + k])[0]));
+    }
   }
 
   void fill_gate(const skipw_call& call, const Shape<Real>& shape) {

@@ -160,8 +160,8 @@ class Skipped {
   // The top layer's <ds, c - s> and, for an accumulating gate, <w, c>; gx as in `with_inputs`.
   void inner_of(const Stretch<Real>& s, const Real* gx, const Real* x, Real& inner, Real& view) const {
     Real answer[2] = {0, 0};
-    shape_.cell->inner(s.record + shape_.top_at(), weights_.inputs(shape_, gx, x), shape_.hidden, top_flow(s),
-                       shape_.accumulating ? weights_.gate_rows.data() : nullptr, answer);
+    shape_.cell->inner(s.record + shape_.top_at(), weights_.inputs(shape_, gx, x), weights_.own(shape_.layers - 1),
+                       shape_.hidden, top_flow(s), shape_.accumulating ? weights_.gate_rows.data() : nullptr, answer);
     inner = answer[0];
     view = answer[1];
   }
@@ -204,7 +204,8 @@ class Skipped {
     else if (shape_.inputs == InputMode::kTable)
       gx = table_.projected(table_.index(s.row * shape_.steps + item.step));
     const Real* state = s.record + shape_.at(l);
-    shape_.cell->candidate(state, weights_.inputs(shape_, gx, input(s.row, item.step)), shape_.hidden, made);
+    shape_.cell->candidate(state, weights_.inputs(shape_, gx, input(s.row, item.step)), weights_.own(l), shape_.hidden,
+                           made);
     item.lower += kernels<Real>().weighted_difference(s.flow + shape_.flow_at(l), made, state, shape_.parts * shape_.hp);
   }
 

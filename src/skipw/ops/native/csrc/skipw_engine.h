@@ -1,21 +1,22 @@
-/* The C interface of the native backend: whole sequences of GRU and LSTM layers under one shared gate.
+/* The C interface of the native backend: whole sequences of GRU, LSTM and FastGRNN layers under one shared
+ * gate.
  *
  * Plain C, no allocation that crosses the border, no exceptions, no output: every function returns a code. Arrays
  * are dense and row-major; "Real" is float or double as `float_bytes` says. B rows, T inputs of width D, N hidden
- * units, L window, G = 3 gates (GRU) or 4 (LSTM), in torch.nn.GRUCell's and LSTMCell's order.
+ * units, L window, G = 3 gates (GRU) or 4 (LSTM), in torch.nn.GRUCell's and LSTMCell's order, or 1 (FastGRNN).
  */
 #ifndef SKIPW_ENGINE_H
 #define SKIPW_ENGINE_H
 
 #include <stdint.h>
 
-#define SKIPW_ABI_VERSION 5
+#define SKIPW_ABI_VERSION 6
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-enum skipw_cell { SKIPW_GRU = 0, SKIPW_LSTM = 1 };
+enum skipw_cell { SKIPW_GRU = 0, SKIPW_LSTM = 1, SKIPW_FASTGRNN = 2 };
 enum skipw_gate { SKIPW_NO_GATE = 0, SKIPW_WINDOW = 1, SKIPW_ACCUMULATE = 2 };
 enum skipw_select {
   SKIPW_TOPK = 0,
@@ -54,7 +55,8 @@ typedef struct skipw_call {
   const void* x;                    /* Real[B, T, D] */
   const int64_t* lengths;           /* [B] */
   const uint8_t* forced;            /* [B, T], without gate: the inputs to process; NULL processes all */
-  const void* const* weights;       /* weight_ih, weight_hh, bias_ih, bias_hh of each layer */
+  const void* const* weights;       /* weight_ih, weight_hh, bias_ih, bias_hh of each layer; of a FastGRNN weight_ih,
+                                       weight_hh, bias_z, bias_h, zeta, nu (Real[1] each, before the sigmoid) */
   const void* gate_weight;          /* Real[L, N + 1] or [L, N] and what `seen` adds (window), [1, N] (accumulate) */
   const void* gate_bias;            /* Real[L] or [1] */
   const void* importance_before;    /* Real[B, L], of the state that came in; read for SKIPW_SEES_IMPORTANCE */
@@ -64,7 +66,7 @@ typedef struct skipw_call {
   const int64_t* switch_start;      /* [num_switches], the first is 0 */
   const int64_t* switch_budget;     /* [num_switches] */
   const double* switch_threshold;   /* [num_switches] */
-  const void* const* layers_before; /* Real[B, N] each: h of every GRU layer; h, c of every LSTM layer */
+  const void* const* layers_before; /* Real[B, N] each: h of every layer; h, c of every LSTM layer */
   void* const* layers_after;        /* likewise, written */
   int64_t* step;                    /* [B] ... from here on read and overwritten; may be NULL without gate */
   int64_t* offset;

@@ -28,6 +28,7 @@ class LayerGradients {
     before_.resize(static_cast<size_t>(kPending));
     scratch_.resize(kPending * kernels<Real>().panel);
     clear(recurrent_, shape.gates * shape.hp);
+    clear(own_, shape.cell->own * shape.hp);
     sums_width_ = shape.cell->gradient_rows * shape.hp;
     clear(sums_, (1 + (narrow_ ? width_ : 0)) * sums_width_);
     if (narrow_) {
@@ -54,6 +55,7 @@ class LayerGradients {
 
   Real* row(int64_t i) { return rows_.data() + i * stride_; }
   int64_t stride() const { return stride_; }
+  Real* own() { return own_.data(); }  // sums for what the cell reads beside its products
 
   // What row i met: h before it, and the layer's input (a padded h, a row of x, or a token). Both stand in the tape's
   // records until the backward pass ends; a row of x is copied, because a product reads whole vectors of it.
@@ -101,28 +103,40 @@ class LayerGradients {
     }
   }
 
-  // Adds these sums to the caller's arrays, in torch's order of gates.
-  void add_to(void* const* weights) const {
+  // Adds these sums to the caller's arrays, in torch's order of gates; `own` as the cell reads it.
+  void add_to(void* const* weights, const Real* own) const {
     const int64_t n = shape_.hidden;
     Real* weight_ih = static_cast<Real*>(weights[0]);
     Real* weight_hh = static_cast<Real*>(weights[1]);
-    Real* bias_ih = static_cast<Real*>(weights[2]);
-    Real* bias_hh = static_cast<Real*>(weights[3]);
     for (int g = 0; g < shape_.cell->gates; ++g)
       for (int64_t i = 0; i < n; ++i) {
         const int64_t from = g * shape_.hp + i, to = g * n + i, hh = shape_.cell->recurrent_gate[g] * n + i;
-        bias_hh[hh] += sums_.data()[shape_.cell->recurrent_at * shape_.hp + from];
         const Real* projected = sums_.data() + shape_.cell->projected_at * shape_.hp + from;
-        bias_ih[to] += projected[0];
+        if (shape_.cell->own == 0) {
+          static_cast<Real*>(weights[2])[to] += projected[0];
+          static_cast<Real*>(weights[3])[hh] += sums_.data()[shape_.cell->recurrent_at * shape_.hp + from];
+        }
         kernels<Real>().add_loose(weight_hh + hh * n, recurrent_.data() + from * shape_.hp, n);
         if (!narrow_)
           kernels<Real>().add_loose(weight_ih + to * width_, projection_.data() + from * padded_width_, width_);
         for (int64_t j = 0; narrow_ && j < width_; ++j)
           weight_ih[to * width_ + j] += projected[(1 + j) * sums_width_];
       }
+    if (shape_.cell->own > 0) add_own_to(weights, own);
   }
 
  private:
+  // b_z and b_h, then zeta and nu: through their sigmoids, and spread over lanes.
+  void add_own_to(void* const* weights, const Real* own) const {
+    for (int k = 0; k < 2; ++k) {
+      kernels<Real>().add_loose(static_cast<Real*>(weights[2 + k]), own_.data() + k * shape_.hp, shape_.hidden);
+      const Real value = own[(2 + k) * shape_.hp];
+      Real sum = 0;
+      for (int64_t i = 0; i < shape_.hp; ++i) sum += own_.data()[(2 + k) * shape_.hp + i];
+      static_cast<Real*>(weights[4 + k])[0] += sum * value * (1 - value);
+    }
+  }
+
   // Where a padded copy of what row i met is written.
   Real* padded_input(int64_t i) {
     Real* to = inputs_.data() + i * padded_width_;
@@ -158,7 +172,7 @@ class LayerGradients {
   bool scatter_, narrow_;
   std::vector<const Real*> before_, met_inputs_;  // what each row collected met
   Buffer<Real> rows_, inputs_, narrow_inputs_, scratch_;
-  Buffer<Real> recurrent_, projection_, by_token_;
+  Buffer<Real> recurrent_, projection_, by_token_, own_;
   Buffer<Real> sums_;  // [1 + D of a narrow input][sums_width_]: the rows' sums, and those times each input
   std::vector<int32_t> tokens_;
   std::vector<uint8_t> touched_;  // distinct rows that were processed
