@@ -9,16 +9,16 @@ from collections.abc import Sequence
 
 __all__ = ["GATE_INPUTS", "columns", "problem"]
 
-GATE_INPUTS = ("since_update", "importance", "input")
+GATE_INPUTS = ("since_update", "importance", "input", "budget")
 """In the order of their columns, whatever the order in which they were asked for."""
 
 
 def columns(inputs: Sequence[str], window: int, input_size: int) -> dict[str, int]:
     """The width of each of ``inputs``, in the order of their columns, which follow those of state and time.
 
-    "since_update" takes 1, "importance" L, "input" D.
+    "since_update" takes 1, "importance" L, "input" D, "budget" L.
     """
-    widths = {"since_update": 1, "importance": window, "input": input_size}
+    widths = {"since_update": 1, "importance": window, "input": input_size, "budget": window}
     return {name: widths[name] for name in GATE_INPUTS if name in inputs}
 
 

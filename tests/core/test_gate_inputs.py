@@ -24,7 +24,7 @@ from tests.core.cases import (
     points,
 )
 
-COMBINATIONS = [seen for count in (1, 2, 3) for seen in itertools.combinations(GATE_INPUTS, count)]
+COMBINATIONS = [seen for count in (1, 2, 4) for seen in itertools.combinations(GATE_INPUTS, count)]
 SCALE = 7.0
 HALF = skipw.OperatingPoint(WINDOW, 0.5)
 
@@ -73,9 +73,10 @@ def test_cells_of_ones_own_and_other_gradients_of_the_selection(backend: str) ->
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_window_opens_on_what_is_said(backend: str) -> None:
-    """σ(W [h; t; since; importance before; last input] + b), computed here, at every window."""
+    """σ(W [h; t; since; importance before; last input; K < 1, .., K < L] + b), computed here, at every window."""
     model, x = made(GATE_INPUTS), inputs(3, 4 * WINDOW)
-    y = model(x, at=HALF, backend=backend)
+    at = skipw.OperatingPoint(WINDOW - 2, 0.5)
+    y = model(x, at=at, backend=backend)
     assert 0 < int(y.updates.sum()) < y.updates.numel()
     state, importance = None, torch.zeros(3, WINDOW, dtype=torch.float64)
     for start in range(0, 4 * WINDOW, WINDOW):
@@ -85,13 +86,41 @@ def test_a_window_opens_on_what_is_said(backend: str) -> None:
         since = torch.tensor([[start - max(t, 0)] for t in last]).double() / SCALE
         seen = torch.stack([x[b, t] if t >= 0 else torch.zeros(3) for b, t in enumerate(last)])
         time = torch.full((3, 1), start / SCALE, dtype=torch.float64)
-        features = torch.cat([h, time, since, importance, seen], 1).double()
+        above = torch.tensor([0] * (WINDOW - 2) + [1] * 2).expand(3, -1)
+        features = torch.cat([h, time, since, importance, seen, above], 1).double()
         importance = torch.sigmoid(features @ model.gate.weight.T + model.gate.bias)
         found = y.importance[:, start : start + WINDOW]
         torch.testing.assert_close(found, importance, rtol=0, atol=1e-12)
         if state is not None:
-            torch.testing.assert_close(model.window_importance(state), importance, rtol=0, atol=1e-12)
-        state = model(x[:, : start + WINDOW], at=HALF, backend=backend).state
+            told = model.window_importance(state, WINDOW - 2)
+            torch.testing.assert_close(told, importance, rtol=0, atol=1e-12)
+        state = model(x[:, : start + WINDOW], at=at, backend=backend).state
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_budget_that_a_window_opens_under(backend: str) -> None:
+    """K = L is no K at all; K moved within a window is seen by the next one, at a window's first input by this one."""
+    seeing, blind = made(("budget",)), made(())
+    with torch.no_grad():
+        blind.gate.weight.copy_(seeing.gate.weight[:, :-WINDOW])
+        blind.gate.bias.copy_(seeing.gate.bias)
+    point = skipw.OperatingPoint
+    x = inputs(3, 3 * WINDOW)
+    whole = seeing(x, at=HALF, backend=backend).importance
+
+    def moves(got: Tensor, expected: Tensor) -> bool:
+        return float((got - expected).abs().max()) > 1e-9
+
+    assert not moves(blind(x, at=HALF, backend=backend).importance, whole)
+    assert moves(seeing(x, at=point(2, 0.5), backend=backend).importance[:, :1], whole[:, :1])
+    within = seeing(x, at=skipw.Schedule([(0, HALF), (1, point(2, 0.5))]), backend=backend).importance
+    assert not moves(within[:, :WINDOW], whole[:, :WINDOW])
+    assert moves(within[:, WINDOW:], whole[:, WINDOW:])
+    moved = skipw.Schedule([(0, HALF), (WINDOW, point(2, 0.5))])
+    state = seeing(x[:, :WINDOW], at=HALF, backend=backend).state
+    on = seeing(x[:, WINDOW:], at=point(2, 0.5), state=state, backend=backend).importance
+    assert not moves(seeing(x, at=moved, backend=backend).importance[:, WINDOW:], on)
+    assert moves(on, whole[:, WINDOW:])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -142,7 +171,7 @@ def test_it_starts_as_the_gate_that_sees_less(backend: str) -> None:
         built.append((model, torch.rand(2)))
     (less, drawn), (more, also) = built
     assert torch.equal(drawn, also)
-    assert more.gate.weight.shape == (WINDOW, 6 + 1 + WINDOW + 3)
+    assert more.gate.weight.shape == (WINDOW, 6 + 1 + WINDOW + 3 + WINDOW)
     y, z = less(inputs(), backend=backend), more(inputs(), backend=backend)
     assert torch.equal(y.updates, z.updates)
     torch.testing.assert_close(y.output, z.output, rtol=0, atol=1e-12)

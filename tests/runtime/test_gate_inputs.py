@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from skipw.runtime.onnx.stream import OnnxStreamModel
 from skipw.runtime.stream import StreamModel
 from skipw.runtime.weights import of_module
 
-COMBINATIONS = [seen for count in (1, 2, 3) for seen in itertools.combinations(GATE_INPUTS, count)]
+COMBINATIONS = [seen for count in (1, 2, 4) for seen in itertools.combinations(GATE_INPUTS, count)]
 POINTS = "dataset,experiment,model,budget,threshold,split,metric,value,inputs_processed,alias,pareto\n"
 
 
@@ -37,12 +38,17 @@ def stream_of(engine: str, rnn: Any, point: OperatingPoint) -> Any:
 def test_the_stream_equals_the_batch(
     lively: Any, walk: Any, assert_agrees: Any, cell: str, layers: int, seen: tuple[str, ...], engine: str
 ) -> None:
-    """With switches within windows, and once more after a reset."""
+    """With switches within windows and at the first input of one, and once more after a reset."""
     rnn = lively(skipw.SkipW, cell, layers, window=7, gate_inputs=seen, time_scale=10.0)
     x = torch.randn(1, 60, 5, generator=torch.Generator().manual_seed(3))
     if engine == "float64":
         rnn, x = rnn.double(), x.double()
-    switches = {0: OperatingPoint(3, 0.4), 11: OperatingPoint(5, 0.2), 30: OperatingPoint(1, 0.6)}
+    switches = {
+        0: OperatingPoint(3, 0.4),
+        11: OperatingPoint(5, 0.2),
+        28: OperatingPoint(1, 0.6),
+        42: OperatingPoint(6, 0.1),
+    }
     stream = stream_of(engine, rnn, switches[0])
     expected = rnn(x, at=Schedule(switches.items()), backend="reference")
     for _ in range(2):
@@ -103,6 +109,38 @@ def test_saved_models_and_bundles(tmp_path: Path, walk: Any) -> None:
         stream = bundle.stream_model(engine).create_stream(point)
         walk(stream, x[0].numpy())
         np.testing.assert_allclose(stream.output(), scores[0].numpy(), rtol=0, atol=1e-5)
+
+
+def test_the_loop_for_other_programs_switches_at_any_input(tmp_path: Path) -> None:
+    """At the first input of a window, too, where the gate sees the window before and the budget."""
+    pytest.importorskip("onnxruntime", reason="the extra `edge` is not installed")
+    torch.manual_seed(3)
+    built = Architecture(
+        "skipw", 4, 3, "classification", hidden_size=9, window=6, gate_inputs=list(GATE_INPUTS)
+    ).build()
+    torch.nn.init.normal_(built.rnn.gate.weight)
+    save_model(tmp_path / "model", built.eval(), {})
+    write_bundle(
+        tmp_path / "bundle", tmp_path / "model", Origin(uri="models:/toy/1", model="toy"),
+        point=OperatingPoint(3, 0.3), points=POINTS, examples=[torch.randn(40, 4).tolist()],
+    )  # fmt: skip
+    spec = importlib.util.spec_from_file_location("loop", tmp_path / "bundle" / "onnx" / "run.py")
+    assert spec is not None and spec.loader is not None
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    x = torch.randn(1, 60, 4)
+    switches = {0: (3, 0.3), 6: (1, 0.3), 13: (5, 0.1), 24: (2, 0.4), 48: (None, 0.4)}
+    at = Schedule([(start, OperatingPoint(*point)) for start, point in switches.items()])
+    expected = built(x, at=at)
+    loop = program.Loop(*switches[0])
+    decided = []
+    for t, frame in enumerate(x[0].double().numpy()):
+        if t in switches:
+            loop.set_point(*switches[t])
+        decided.append(loop.needs_input())
+        loop.process(frame) if decided[-1] else loop.skip()
+    assert decided == expected.rnn.updates[0].tolist()
+    np.testing.assert_allclose(loop.memory["scores"], expected.scores[0].detach().numpy(), rtol=0, atol=1e-5)
 
 
 def test_a_model_without_them_is_written_as_before() -> None:

@@ -43,9 +43,15 @@ class _Whole:
 
 
 def can_share(model: torch.nn.Module) -> bool:
-    """Whether ``run_points`` serves a model: a SkipW that bounds aligned windows and whose selector does not draw."""
+    """Whether ``run_points`` serves a model.
+
+    A SkipW that bounds aligned windows, whose selector does not draw, and whose gate does not see the budget: one that
+    does may choose otherwise at each K from the first window on.
+    """
     rnn: Any = model.rnn
-    return rnn.window is not None and rnn.select not in DRAWING and rnn.bound == "aligned"
+    if rnn.window is None or "budget" in rnn.gate_inputs:
+        return False
+    return rnn.select not in DRAWING and rnn.bound == "aligned"
 
 
 @torch.inference_mode()

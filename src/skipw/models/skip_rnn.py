@@ -55,8 +55,8 @@ class SkipW(Recurrent):
             (``skipw.ops.any_window`` has its equations). May be changed after training: ``rnn.bound = "any"``.
         gate_inputs: what the gate sees beside state and time feature, none by default (docs/gates.md), out of
             "since_update" (inputs since the last one processed, divided by ``time_scale``), "importance" (ũ_W of the
-            window before, 0 at the first) and "input" (the last input processed, 0 before any). Their columns of the
-            gate's weight start at 0. Gradients reach the importance before and the input in full.
+            window before, 0 at the first), "input" (the last input processed, 0 before any) and "budget" (K in force).
+            Their columns of the gate's weight start at 0. Gradients reach the importance before and the input in full.
 
     Raises:
         ShapeError: for a size below 1 or an unknown setting.
@@ -118,18 +118,22 @@ class SkipW(Recurrent):
             + (f", gate_inputs={self.gate_inputs!r}" if self.gate_inputs else "")
         )
 
-    def window_importance(self, state: SkipState) -> Tensor:
+    def window_importance(self, state: SkipState, budget: int | None = None) -> Tensor:
         """ũ_W of a window that opens in this state (eqs. 6 and 7).
 
         Args:
             state: what a call left behind, B rows.
+            budget: K in force, for a gate that sees it; None is L.
         Returns:
             Float[B, L], in [0, 1].
         """
         gate = self._gate()
         time = gate.time(state.step, state.last_update)
         assert state.importance is not None
-        extras = gate.extras(state.step, state.last_update, state.importance, state.last_input)
+        point = OperatingPoint(budget)
+        extras = gate.extras(
+            state.step, state.last_update, state.importance, state.last_input, point.budget_in(self.window)
+        )
         return equations.window_importance(gate_view(state.layers[-1]), time, gate.weight, gate.bias, extras)
 
     def follow(self, x: Tensor, inputs: Tensor, *, backend: str = "auto") -> tuple[Tensor, Tensor]:

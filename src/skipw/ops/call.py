@@ -69,7 +69,7 @@ class Gate:
         return value.to(self.weight.dtype) / self.time_scale
 
     def extras(
-        self, step: Tensor, last_update: Tensor, importance: Tensor, last_input: Tensor | None
+        self, step: Tensor, last_update: Tensor, importance: Tensor, last_input: Tensor | None, budget: int
     ) -> Tensor | None:
         """What the gate sees beside state and time at windows that open at ``step``: Float[B, E], or None.
 
@@ -81,6 +81,7 @@ class Gate:
             last_update: Long[B], -1 before any.
             importance: Float[B, L] of the window before; 0 where there was none or its updates were forced.
             last_input: Float[B, D], 0 before any; needed for "input" only.
+            budget: K in force, 0 to L.
         """
         if not self.inputs:
             return None
@@ -93,7 +94,14 @@ class Gate:
         if "input" in self.inputs:
             assert last_input is not None
             parts.append(last_input)
+        if "budget" in self.inputs:
+            parts.append(self.below(budget).expand(len(step), -1))
         return torch.cat(parts, dim=-1)
+
+    def below(self, budget: int) -> Tensor:
+        """Float[L], 1 for each of 1 .. L that is more than K = ``budget``: 0 all through at K = L."""
+        counts = torch.arange(1, (self.window or 1) + 1, device=self.weight.device)
+        return (counts > budget).to(self.weight.dtype)
 
     def columns_of(self, name: str, input_size: int) -> slice | None:
         """Where in ``weight`` one of ``inputs`` lies; None where the gate does not see it."""

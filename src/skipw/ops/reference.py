@@ -95,7 +95,7 @@ def _open_window(
     if bool(opening.any()):
         view = equations.scale_gradient(gate_view(state.layers[-1]), gate.state_gradient)
         time = gate.time(state.step, state.last_update)
-        extras = gate.extras(state.step, state.last_update, importance, state.last_input)
+        extras = gate.extras(state.step, state.last_update, importance, state.last_input, budget)
         fresh = equations.window_importance(view, time, gate.weight, gate.bias, extras)
         importance = torch.where(opening.unsqueeze(-1), fresh, importance)
         if noise is not None and draw is not None:

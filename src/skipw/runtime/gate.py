@@ -73,6 +73,7 @@ class WindowGate:
     __slots__ = (
         "_architecture",
         "_base",
+        "_before",
         "_generator",
         "_importance",
         "_last_input",
@@ -85,6 +86,7 @@ class WindowGate:
         "_point",
         "_recent",
         "_rounding",
+        "_sees_budget",
         "_state",
         "_step",
         "_switched_at",
@@ -106,7 +108,8 @@ class WindowGate:
         self._state = step.initial
         self._last_update = -1
         self._last_input = np.zeros(architecture.input_size, dtype=self._rounding)
-        self._importance = np.zeros(architecture.window, dtype=self._rounding)
+        self._importance = self._before = np.zeros(architecture.window, dtype=self._rounding)
+        self._sees_budget = "budget" in architecture.gate_inputs
         self.inputs = self.processed = self._most = 0
         self._recent = deque([False] * (self._window - 1), maxlen=self._window - 1)
         self._switched_at = -1
@@ -149,6 +152,9 @@ class WindowGate:
         if self._switched_at != self.inputs:  # of several switches before one input, the last alone counts
             self._switched_at, self._base = self.inputs, (self._point, self.plan)
         self._point = point
+        if self._offset == 0 and self._sees_budget:
+            self._weigh()
+            return self._follow(self._select())
         before, plan = self._base
         self._follow(plan if point == before else self._select())
 
@@ -156,14 +162,18 @@ class WindowGate:
         """A window begins: its importance (eqs. 6 to 8), its noise and its plan."""
         self._offset = self._used = 0
         self._switched_at, self._base = -1, (self._point, ())
-        self._importance = self._step.importance(self._state, self._time(), self._extras())
-        self._values = self._importance.tolist()
+        self._before = self._importance
+        self._weigh()
         self._noise = None
         if self._architecture.select in DRAWING:
             self._noise = draw_noise(
                 self._generator, self._window, self._architecture.select, self._importance.dtype
             )
         self._follow(self._select())
+
+    def _weigh(self) -> None:
+        self._importance = self._step.importance(self._state, self._time(), self._extras())
+        self._values = self._importance.tolist()
 
     def _follow(self, plan: tuple[int, ...]) -> None:
         self._plan, self._next = plan, 0
@@ -199,16 +209,17 @@ class WindowGate:
         return self._rounding(value) / self._rounding(self._architecture.time_scale)
 
     def _extras(self) -> Array | None:
-        """What else the gate sees, in the order of its weight's columns; ũ_W is still that of the window before."""
+        """What else the gate sees, in the order of its weight's columns."""
         seen = self._architecture.gate_inputs
         if not seen:
             return None
         parts = {
             "since_update": lambda: np.array([self._scaled(self._since_update())]),
-            "importance": lambda: self._importance,
+            "importance": lambda: self._before,
             "input": lambda: self._last_input,
+            "budget": lambda: np.arange(1, self._window + 1) > self._point.budget_in(self._window),
         }
-        return np.concatenate([parts[name]() for name in seen])
+        return np.concatenate([parts[name]() for name in seen]).astype(self._rounding)
 
 
 class AccumulatingGate:

@@ -79,7 +79,8 @@ class Windows:
         last = last_update_at(self.updates, t, state) if waits else state.step
         time = gate.time(state.step + t, last)
         last_input = last_input_at(self.call, self.updates, t) if "input" in gate.inputs else None
-        extras = gate.extras(state.step + t, last, self.importance, last_input)
+        budget = self.point.budget_in(self.window)
+        extras = gate.extras(state.step + t, last, self.importance, last_input, budget)
         fresh = equations.window_importance(view, time, gate.weight, gate.bias, extras)
         column = alive.unsqueeze(-1)
         self.importance = torch.where(column, fresh, self.importance)

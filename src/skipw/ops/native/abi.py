@@ -29,7 +29,7 @@ __all__ = [
 CELLS = {"gru": 0, "lstm": 1, "fastgrnn": 2}
 SELECT = {"topk": 0, "sample": 1, "random": 2, "first": 3, "last": 4, "first_above": 5}
 TIME = {"none": 0, "steps": 1, "window": 2, "since_update": 3}
-SEEN = {"since_update": 1, "importance": 2, "input": 4}
+SEEN = {"since_update": 1, "importance": 2, "input": 4, "budget": 8}
 
 
 class Call(Structure):

@@ -28,7 +28,7 @@ KINDS = {
 CELLS = {"gru": 0, "lstm": 1, "fastgrnn": 2}
 SELECTORS = {"topk": 0, "first": 1, "last": 2, "first_above": 3}
 TIMES = {"steps": 0, "window": 1, "since_update": 2, "none": 3}
-SEEN = {"since_update": 1, "importance": 2, "input": 4}
+SEEN = {"since_update": 1, "importance": 2, "input": 4, "budget": 8}
 NORMALISERS = {"none": 0, "standard": 1, "scale": 1, "pose": 2}
 
 

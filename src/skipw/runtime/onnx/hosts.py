@@ -104,6 +104,7 @@ class Windowed:
         self._switched_at = -1
         self._set(point)
         self._draw()
+        self._before = np.zeros(a.window, dtype=np.float32)
         graphs["start"](self.memory)
         self._open()
 
@@ -121,6 +122,7 @@ class Windowed:
         if self._offset == self._window:
             self._draw()
             self.memory["step"] = np.array(self.inputs)
+            self._before = self.memory["importance"]
             self._gate(self.memory)
             self._open()
         else:
@@ -130,6 +132,7 @@ class Windowed:
         ends = self._offset + 1 == self._window
         if ends:
             self._draw()
+            self._before = self.memory["importance"]
         self.memory["x"], self.memory["step"] = x, np.array(self.inputs)
         self._process(self.memory)
         self.inputs += 1
@@ -147,13 +150,16 @@ class Windowed:
         """The graph plans the slots still to come anew; of several switches before one input, the last counts."""
         assert point is not None
         if self._switched_at != self.inputs:
-            self._switched_at, self._base = self.inputs, (self._point, self.plan, self.memory["due"])
+            kept = {name: self.memory[name] for name in ("due", "importance")}
+            self._switched_at, self._base = self.inputs, (self._point, self.plan, kept)
         self._set(point)
-        before, plan, due = self._base
+        before, plan, kept = self._base
         if point == before:
-            self.memory["due"] = due
+            self.memory |= kept
         else:
             self.memory["step"] = np.array(self.inputs)
+            if self._offset == 0:  # the graph opens the window anew, and its gate may see the one before it
+                self.memory["importance"] = self._before
             self._gate(self.memory)
             plan = tuple(np.flatnonzero(self.memory["due"]).tolist())
         self._follow(plan)

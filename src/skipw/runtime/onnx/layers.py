@@ -230,6 +230,9 @@ class GateNodes:
         for name in self._a.gate_inputs:
             if name == "since_update":
                 parts.append(_reshaped(b, self._scaled(b, self._since_update(b, step, past)), (1,)))
+            elif name == "budget":
+                counts = b.constant(np.arange(1, self.window + 1), np.int64)
+                parts.append(b.node("Cast", b.node("Greater", counts, "budget"), to=_kind(np.float32)))
             else:
                 parts.append(past.importance if name == "importance" else past.last_input)
         return str(b.node("Concat", *parts, axis=0))

@@ -24,6 +24,7 @@ class Loop:
         self.window, self.select = int(facts["window"] or 0), facts["select"]
         self.random = np.random.default_rng(0)
         self.memory: dict[str, Any] = {"step": np.array(0), "accumulated": None}
+        self.before = np.zeros(self.window, np.float32)  # the importance of the window before
         self.point: Any = None
         self.set_point(budget, threshold)
         self.run("start", opens=True)
@@ -35,6 +36,8 @@ class Loop:
         self.point, budget = (budget, threshold), self.window if budget is None else budget
         self.memory |= {"budget": np.array(budget), "threshold": np.array(threshold, np.float32)}
         if "due" in self.memory:
+            if self.memory["step"] % self.window == 0:
+                self.memory["importance"] = self.before  # the window opens anew
             self.run("gate")  # plans the rest of the window anew
 
     def run(self, name: str, opens: bool = False) -> None:
@@ -43,6 +46,8 @@ class Loop:
             tiny = np.finfo(np.float32).tiny
             gumbel = -np.log(np.maximum(-np.log(np.maximum(noise, tiny)), tiny))
             self.memory["noise"] = gumbel if self.select == "sample" else noise
+        if opens and "importance" in self.memory:
+            self.before = self.memory["importance"]
         graph = self.graphs[name]
         results = graph.run(None, {one.name: np.asarray(self.memory[one.name]) for one in graph.get_inputs()})
         for one, value in zip(graph.get_outputs(), results):  # noqa: B905 - runs on any Python 3

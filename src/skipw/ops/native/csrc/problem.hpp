@@ -37,7 +37,7 @@ struct Shape {
   int64_t flow;    // values of one row's running gradient
   InputMode inputs;
   bool windowed, accumulating, training;
-  int64_t seen_importance_at, seen_input_at, seen;  // columns of what a gate sees beside state and time, and their count
+  int64_t seen_importance_at, seen_input_at, seen_budget_at, seen;  // columns of what a gate sees beside state and time, and their count
 
   Shape(const skipw_call& call, InputMode mode)
       : cell(&kernels<Real>().cells[call.cell]),
@@ -60,11 +60,13 @@ struct Shape {
     flow = layers * parts * hp;
     seen_importance_at = (call.seen & SKIPW_SEES_SINCE_UPDATE) != 0 ? 1 : 0;
     seen_input_at = seen_importance_at + ((call.seen & SKIPW_SEES_IMPORTANCE) != 0 ? window : 0);
-    seen = seen_input_at + ((call.seen & SKIPW_SEES_INPUT) != 0 ? input_size : 0);
+    seen_budget_at = seen_input_at + ((call.seen & SKIPW_SEES_INPUT) != 0 ? input_size : 0);
+    seen = seen_budget_at + ((call.seen & SKIPW_SEES_BUDGET) != 0 ? window : 0);
   }
 
   bool sees_importance() const { return seen_input_at > seen_importance_at; }
-  bool sees_input() const { return seen > seen_input_at; }
+  bool sees_input() const { return seen_budget_at > seen_input_at; }
+  bool sees_budget() const { return seen > seen_budget_at; }
 
   // Where a layer's [state | gh | gx] starts in a record; gx is there where `keeps_gx`.
   int64_t at(int64_t layer) const {

@@ -12,6 +12,13 @@ int64_t last_place(const Shape<Real>& shape, int64_t row, int64_t first_step, in
   return last_update < first_step ? -1 : row * shape.steps + last_update - first_step;
 }
 
+// K in force at input t of this call.
+inline int64_t budget_at(const skipw_call& call, int64_t t) {
+  int64_t point = 0;
+  while (point + 1 < call.num_switches && call.switch_start[point + 1] <= t) ++point;
+  return call.switch_budget[point];
+}
+
 // The values, `shape.seen` of them. `step` is the window's first input, `importance` that of the window before.
 template <class Real>
 void look(const skipw_call& call, const Shape<Real>& shape, int64_t row, int64_t first_step, int64_t step,
@@ -20,6 +27,10 @@ void look(const skipw_call& call, const Shape<Real>& shape, int64_t row, int64_t
     values[0] = static_cast<Real>(step - std::max<int64_t>(last_update, 0)) / static_cast<Real>(call.time_scale);
   if (shape.sees_importance())
     std::memcpy(values + shape.seen_importance_at, importance, static_cast<size_t>(shape.window) * sizeof(Real));
+  if (shape.sees_budget()) {
+    const int64_t budget = budget_at(call, step - first_step);
+    for (int64_t i = 0; i < shape.window; ++i) values[shape.seen_budget_at + i] = i + 1 > budget ? Real(1) : Real(0);
+  }
   if (!shape.sees_input()) return;
   const int64_t place = last_place(shape, row, first_step, last_update);
   const Real* input = place < 0 ? static_cast<const Real*>(call.last_input) + row * shape.input_size

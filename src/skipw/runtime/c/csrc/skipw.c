@@ -37,7 +37,7 @@ static int is_sound(const skipw_model *m)
   }
   if (m->kind != SKIPW_DENSE && !(fits(&m->gate, m->window, m->hidden_size) && m->gate_bias)) return 0;
   if (m->kind != SKIPW_SKIPW && (m->window != 1 || m->gate_inputs || m->bound)) return 0;
-  if (m->gate_inputs > (SKIPW_SEES_SINCE_UPDATE | SKIPW_SEES_IMPORTANCE | SKIPW_SEES_INPUT)) return 0;
+  if (m->gate_inputs > (SKIPW_SEES_SINCE_UPDATE | SKIPW_SEES_IMPORTANCE | SKIPW_SEES_INPUT | SKIPW_SEES_BUDGET)) return 0;
   if (m->gate_inputs && !fits(&m->gate_seen, m->window, skipw_seen(m))) return 0;
   if (m->hidden.values && m->hidden.inputs != m->hidden_size) return 0;
   return !m->output.values || m->output.inputs == (m->hidden.values ? m->hidden.outputs : m->hidden_size);
@@ -101,15 +101,31 @@ static float time_feature(const skipw_stream *s)
   return (float)value / m->time_scale;
 }
 
-/* What the gate sees beside state and time, times its columns, plus its bias, into from_state. The last input stands at
- * its place already; the importance is still that of the window before. */
-static const float *gate_start(skipw_stream *s)
+/* Where in `seen` the values of the budget begin; those of the last input end there. */
+static float *seen_budget(const skipw_stream *s)
+{
+  return s->seen + skipw_seen(s->model) - (s->model->gate_inputs & SKIPW_SEES_BUDGET ? s->model->window : 0);
+}
+
+/* What the gate sees of the past beside state and time. The last input stands at its place already; the importance is
+ * still that of the window before. */
+static void look_back(skipw_stream *s)
 {
   const skipw_model *m = s->model;
   float *at = s->seen;
-  if (!m->gate_inputs) return m->gate_bias;
   if (m->gate_inputs & SKIPW_SEES_SINCE_UPDATE) *at++ = (float)since_update(s) / m->time_scale;
   if (m->gate_inputs & SKIPW_SEES_IMPORTANCE) memcpy(at, s->importance, m->window * sizeof(float));
+}
+
+/* What the gate sees beside state and time, times its columns, plus its bias, into from_state. */
+static const float *gate_start(skipw_stream *s)
+{
+  const skipw_model *m = s->model;
+  if (!m->gate_inputs) return m->gate_bias;
+  if (m->gate_inputs & SKIPW_SEES_BUDGET) {
+    float *below = seen_budget(s);
+    for (uint32_t i = 0; i < m->window; ++i) below[i] = i >= s->budget ? 1.0f : 0.0f;
+  }
   skipw_product(&m->gate_seen, s->seen, m->gate_bias, s->from_state);
   return s->from_state;
 }
@@ -203,18 +219,25 @@ static void select_slots(skipw_stream *s)
   }
 }
 
-/* A window begins: its importance (eqs. 6 to 8) and which of its inputs are processed. */
-static void open_window(skipw_stream *s)
+/* The importance of the window that begins (eqs. 6 to 8). */
+static void weigh(skipw_stream *s)
 {
   const skipw_model *m = s->model;
-  s->offset = s->used = 0;
-  s->switched = 0;
   skipw_product(&m->gate, driver(s), gate_start(s), s->importance);
   if (m->gate_time) {
     const float time = time_feature(s);
     for (uint32_t slot = 0; slot < m->window; ++slot) s->importance[slot] += m->gate_time[slot] * time;
   }
   skipw_sigmoid(s->importance, m->window);
+}
+
+/* A window begins: its importance and which of its inputs are processed. */
+static void open_window(skipw_stream *s)
+{
+  s->offset = s->used = 0;
+  s->switched = 0;
+  look_back(s);
+  weigh(s);
   select_slots(s);
   s->due = s->selected[0];
 }
@@ -292,7 +315,10 @@ int skipw_set_point(skipw_stream *s, uint32_t budget, float threshold)
   }
   s->budget = budget == SKIPW_WHOLE_WINDOW ? m->window : budget;
   s->threshold = threshold;
-  if (s->budget == s->budget_before && threshold == s->threshold_before) memcpy(s->selected, s->before, m->window);
+  if (s->offset == 0 && (m->gate_inputs & SKIPW_SEES_BUDGET)) {
+    weigh(s); /* the window has begun, none of its inputs has passed: its importance is that at the new budget */
+    select_slots(s);
+  } else if (s->budget == s->budget_before && threshold == s->threshold_before) memcpy(s->selected, s->before, m->window);
   else select_slots(s);
   s->due = s->selected[s->offset];
   return SKIPW_OK;
@@ -328,7 +354,7 @@ static int process(skipw_stream *s, const float *features)
   const skipw_model *m = s->model;
   step_cells(s, features);
   if (m->gate_inputs & SKIPW_SEES_INPUT)
-    memcpy(s->seen + skipw_seen(m) - m->input_size, features, m->input_size * sizeof(float));
+    memcpy(seen_budget(s) - m->input_size, features, m->input_size * sizeof(float));
   s->updated = 1;
   s->last_update = s->inputs;
   ++s->processed;

@@ -57,7 +57,7 @@ enum skipw_cell { SKIPW_GRU, SKIPW_LSTM, SKIPW_FASTGRNN };
 enum skipw_select { SKIPW_TOPK, SKIPW_FIRST, SKIPW_LAST, SKIPW_FIRST_ABOVE }; /* Appendix H; those without noise */
 enum skipw_time { SKIPW_STEPS, SKIPW_WINDOW, SKIPW_SINCE_UPDATE, SKIPW_NO_TIME };
 /* What a gate may see beside the state and time, added up in skipw_model.gate_inputs. */
-enum skipw_gate_inputs { SKIPW_SEES_SINCE_UPDATE = 1, SKIPW_SEES_IMPORTANCE = 2, SKIPW_SEES_INPUT = 4 };
+enum skipw_gate_inputs { SKIPW_SEES_SINCE_UPDATE = 1, SKIPW_SEES_IMPORTANCE = 2, SKIPW_SEES_INPUT = 4, SKIPW_SEES_BUDGET = 8 };
 enum skipw_bound { SKIPW_ALIGNED, SKIPW_ANY }; /* at most K of each window, or of any L consecutive inputs */
 enum skipw_normaliser_kind { SKIPW_AS_IS, SKIPW_STANDARD, SKIPW_POSE };
 
@@ -92,7 +92,7 @@ typedef struct {
   skipw_matrix gate;           /* W_W [L][N] without its further columns */
   const float *gate_bias;      /* [L] */
   const float *gate_time;      /* [L], its column for the time; NULL for SKIPW_NO_TIME */
-  skipw_matrix gate_seen;      /* [L][E], those for gate_inputs: 1, L and D, as many as there are; or absent */
+  skipw_matrix gate_seen;      /* [L][E], those for gate_inputs: 1, L, D and L, as many as there are; or absent */
   skipw_matrix hidden, output; /* the head: output(ReLU(hidden(h))); either may be absent */
   const float *hidden_bias, *output_bias;
   skipw_normaliser normaliser;

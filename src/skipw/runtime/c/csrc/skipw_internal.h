@@ -68,7 +68,8 @@ static inline uint32_t skipw_seen(const skipw_model *model)
 {
   return (model->gate_inputs & SKIPW_SEES_SINCE_UPDATE ? 1 : 0)
          + (model->gate_inputs & SKIPW_SEES_IMPORTANCE ? model->window : 0)
-         + (model->gate_inputs & SKIPW_SEES_INPUT ? model->input_size : 0);
+         + (model->gate_inputs & SKIPW_SEES_INPUT ? model->input_size : 0)
+         + (model->gate_inputs & SKIPW_SEES_BUDGET ? model->window : 0);
 }
 static inline size_t skipw_rounded(size_t count) { return (count + 7) / 8 * 8; } /* outputs of a packed matrix */
 
