@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["GATE_INPUTS", "columns", "problem"]
+__all__ = ["GATE_INPUTS", "columns", "halvings", "problem"]
 
 GATE_INPUTS = ("since_update", "importance", "input", "budget")
 """In the order of their columns, whatever the order in which they were asked for."""
@@ -16,10 +16,25 @@ GATE_INPUTS = ("since_update", "importance", "input", "budget")
 def columns(inputs: Sequence[str], window: int, input_size: int) -> dict[str, int]:
     """The width of each of ``inputs``, in the order of their columns, which follow those of state and time.
 
-    "since_update" takes 1, "importance" L, "input" D, "budget" L.
+    "since_update" takes 1, "importance" L, "input" D, "budget" one for each halving of L.
     """
-    widths = {"since_update": 1, "importance": window, "input": input_size, "budget": window}
+    widths = {
+        "since_update": 1,
+        "importance": window,
+        "input": input_size,
+        "budget": max(1, (window - 1).bit_length()),
+    }
     return {name: widths[name] for name in GATE_INPUTS if name in inputs}
+
+
+def halvings(budget: int, window: int) -> list[float]:
+    """How far K has gone down, a number for each halving of L: 0 at K = L; (1, 0, ..) at L / 2; (1, 1, 0, ..) at L / 4.
+
+    Number j is 2 - K 2^(j + 1) / L, held between 0 and 1: linear from L / 2^j down to L / 2^(j + 1). The last K above 0
+    has the last number above 0.
+    """
+    count = columns(("budget",), window, 0)["budget"]
+    return [min(max(2.0 - budget * 2.0 ** (j + 1) / window, 0.0), 1.0) for j in range(count)]
 
 
 def problem(inputs: Sequence[str], time_feature: str) -> str | None:

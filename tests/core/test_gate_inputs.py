@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import skipw
-from skipw.gate_inputs import GATE_INPUTS
+from skipw.gate_inputs import GATE_INPUTS, halvings
 from tests.core.cases import (
     BACKENDS,
     EVERY_CELL,
@@ -47,7 +47,8 @@ def test_every_backend_has_the_reference_s_answers_and_gradients(
     model, x = made(seen, cell), inputs()
     call = {"lengths": torch.tensor([20, 0, 7, 15]), "at": points("skipw")}
     expected = outcome(model, x, backend="reference", **call)
-    assert float(expected["d.gate.weight"][:, -1].abs().min()) > 0
+    column = -3 if seen[-1] == "budget" else -1  # the first of three; K is at least 2 here
+    assert float(expected["d.gate.weight"][:, column].abs().min()) > 0
     assert_same(expected, outcome(model, x, backend=backend, **call))
     assert_same(inferred(model, x, backend="reference", **call), inferred(model, x, backend=backend, **call))
     state = model(inputs(4, 9), backend="reference").state.detach()
@@ -73,7 +74,7 @@ def test_cells_of_ones_own_and_other_gradients_of_the_selection(backend: str) ->
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_window_opens_on_what_is_said(backend: str) -> None:
-    """σ(W [h; t; since; importance before; last input; K < 1, .., K < L] + b), computed here, at every window."""
+    """σ(W [h; t; since; importance before; last input; K] + b), computed here, at every window."""
     model, x = made(GATE_INPUTS), inputs(3, 4 * WINDOW)
     at = skipw.OperatingPoint(WINDOW - 2, 0.5)
     y = model(x, at=at, backend=backend)
@@ -86,8 +87,8 @@ def test_a_window_opens_on_what_is_said(backend: str) -> None:
         since = torch.tensor([[start - max(t, 0)] for t in last]).double() / SCALE
         seen = torch.stack([x[b, t] if t >= 0 else torch.zeros(3) for b, t in enumerate(last)])
         time = torch.full((3, 1), start / SCALE, dtype=torch.float64)
-        above = torch.tensor([0] * (WINDOW - 2) + [1] * 2).expand(3, -1)
-        features = torch.cat([h, time, since, importance, seen, above], 1).double()
+        halved = torch.tensor([2 / 3, 0, 0], dtype=torch.float64).expand(3, -1)  # K = 4 of 6
+        features = torch.cat([h, time, since, importance, seen, halved], 1).double()
         importance = torch.sigmoid(features @ model.gate.weight.T + model.gate.bias)
         found = y.importance[:, start : start + WINDOW]
         torch.testing.assert_close(found, importance, rtol=0, atol=1e-12)
@@ -97,19 +98,38 @@ def test_a_window_opens_on_what_is_said(backend: str) -> None:
         state = model(x[:, : start + WINDOW], at=at, backend=backend).state
 
 
+@pytest.mark.parametrize(
+    ("budget", "window", "expected"),
+    [
+        (28, 28, [0, 0, 0, 0, 0]),
+        (21, 28, [0.5, 0, 0, 0, 0]),
+        (14, 28, [1, 0, 0, 0, 0]),
+        (7, 28, [1, 1, 0, 0, 0]),
+        (1, 28, [1, 1, 1, 1, 6 / 7]),
+        (0, 28, [1, 1, 1, 1, 1]),
+        (3, 8, [1, 0.5, 0]),
+        (1, 2, [1]),
+        (1, 1, [0]),
+        (0, 1, [1]),
+    ],
+)
+def test_how_far_a_budget_has_gone_down(budget: int, window: int, expected: list[float]) -> None:
+    assert halvings(budget, window) == pytest.approx(expected, abs=1e-12)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_budget_that_a_window_opens_under(backend: str) -> None:
     """K = L is no K at all; K moved within a window is seen by the next one, at a window's first input by this one."""
     seeing, blind = made(("budget",)), made(())
     with torch.no_grad():
-        blind.gate.weight.copy_(seeing.gate.weight[:, :-WINDOW])
+        blind.gate.weight.copy_(seeing.gate.weight[:, :-3])
         blind.gate.bias.copy_(seeing.gate.bias)
     point = skipw.OperatingPoint
     x = inputs(3, 3 * WINDOW)
     whole = seeing(x, at=HALF, backend=backend).importance
 
     def moves(got: Tensor, expected: Tensor) -> bool:
-        return float((got - expected).abs().max()) > 1e-9
+        return float((got - expected).detach().abs().max()) > 1e-9
 
     assert not moves(blind(x, at=HALF, backend=backend).importance, whole)
     assert moves(seeing(x, at=point(2, 0.5), backend=backend).importance[:, :1], whole[:, :1])
@@ -171,7 +191,7 @@ def test_it_starts_as_the_gate_that_sees_less(backend: str) -> None:
         built.append((model, torch.rand(2)))
     (less, drawn), (more, also) = built
     assert torch.equal(drawn, also)
-    assert more.gate.weight.shape == (WINDOW, 6 + 1 + WINDOW + 3 + WINDOW)
+    assert more.gate.weight.shape == (WINDOW, 6 + 1 + WINDOW + 3 + 3)
     y, z = less(inputs(), backend=backend), more(inputs(), backend=backend)
     assert torch.equal(y.updates, z.updates)
     torch.testing.assert_close(y.output, z.output, rtol=0, atol=1e-12)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from skipw.gate_inputs import columns
+from skipw.gate_inputs import columns, halvings
 from skipw.operating_point import OperatingPoint, Schedule
 from skipw.ops.state import SkipState
 
@@ -95,13 +95,9 @@ class Gate:
             assert last_input is not None
             parts.append(last_input)
         if "budget" in self.inputs:
-            parts.append(self.below(budget).expand(len(step), -1))
+            values = self.weight.new_tensor(halvings(budget, self.window or 1))
+            parts.append(values.expand(len(step), -1))
         return torch.cat(parts, dim=-1)
-
-    def below(self, budget: int) -> Tensor:
-        """Float[L], 1 for each of 1 .. L that is more than K = ``budget``: 0 all through at K = L."""
-        counts = torch.arange(1, (self.window or 1) + 1, device=self.weight.device)
-        return (counts > budget).to(self.weight.dtype)
 
     def columns_of(self, name: str, input_size: int) -> slice | None:
         """Where in ``weight`` one of ``inputs`` lies; None where the gate does not see it."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from skipw.gate_inputs import halvings
 from skipw.models.architecture import Architecture
 from skipw.operating_point import OperatingPoint
 from skipw.runtime.selection import (
@@ -217,7 +218,7 @@ class WindowGate:
             "since_update": lambda: np.array([self._scaled(self._since_update())]),
             "importance": lambda: self._before,
             "input": lambda: self._last_input,
-            "budget": lambda: np.arange(1, self._window + 1) > self._point.budget_in(self._window),
+            "budget": lambda: halvings(self._point.budget_in(self._window), self._window),
         }
         return np.concatenate([parts[name]() for name in seen]).astype(self._rounding)
 

@@ -231,11 +231,21 @@ class GateNodes:
             if name == "since_update":
                 parts.append(_reshaped(b, self._scaled(b, self._since_update(b, step, past)), (1,)))
             elif name == "budget":
-                counts = b.constant(np.arange(1, self.window + 1), np.int64)
-                parts.append(b.node("Cast", b.node("Greater", counts, "budget"), to=_kind(np.float32)))
+                parts.append(self._halvings(b))
             else:
                 parts.append(past.importance if name == "importance" else past.last_input)
         return str(b.node("Concat", *parts, axis=0))
+
+    def _halvings(self, b: Builder) -> str:
+        """How far K has gone down from L, ``skipw.gate_inputs.halvings``."""
+        count = columns(("budget",), self.window, 0)["budget"]
+        doubled = b.constant([2.0 ** (j + 1) for j in range(count)], np.float32)
+        budget = b.node("Mul", b.node("Cast", "budget", to=_kind(np.float32)), doubled)
+        left = b.node(
+            "Sub", b.constant(2.0, np.float32), b.node("Div", budget, b.constant(self.window, np.float32))
+        )
+        low, high = b.constant(0.0, np.float32), b.constant(1.0, np.float32)
+        return str(b.node("Min", b.node("Max", left, low), high))
 
     def _since_update(self, b: Builder, step: str, past: Past) -> str:
         return str(b.node("Sub", step, b.node("Max", past.last_update, self.zero)))

@@ -61,7 +61,14 @@ struct Shape {
     seen_importance_at = (call.seen & SKIPW_SEES_SINCE_UPDATE) != 0 ? 1 : 0;
     seen_input_at = seen_importance_at + ((call.seen & SKIPW_SEES_IMPORTANCE) != 0 ? window : 0);
     seen_budget_at = seen_input_at + ((call.seen & SKIPW_SEES_INPUT) != 0 ? input_size : 0);
-    seen = seen_budget_at + ((call.seen & SKIPW_SEES_BUDGET) != 0 ? window : 0);
+    seen = seen_budget_at + ((call.seen & SKIPW_SEES_BUDGET) != 0 ? halvings(window) : 0);
+  }
+
+  // How often L can be halved, at least once.
+  static int64_t halvings(int64_t window) {
+    int64_t count = 1;
+    while ((int64_t(1) << count) < window) ++count;
+    return count;
   }
 
   bool sees_importance() const { return seen_input_at > seen_importance_at; }

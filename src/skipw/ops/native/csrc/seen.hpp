@@ -29,7 +29,10 @@ void look(const skipw_call& call, const Shape<Real>& shape, int64_t row, int64_t
     std::memcpy(values + shape.seen_importance_at, importance, static_cast<size_t>(shape.window) * sizeof(Real));
   if (shape.sees_budget()) {
     const int64_t budget = budget_at(call, step - first_step);
-    for (int64_t i = 0; i < shape.window; ++i) values[shape.seen_budget_at + i] = i + 1 > budget ? Real(1) : Real(0);
+    for (int64_t j = 0; j < shape.seen - shape.seen_budget_at; ++j) {
+      const Real left = Real(2) - static_cast<Real>(budget << (j + 1)) / static_cast<Real>(shape.window);
+      values[shape.seen_budget_at + j] = std::min(std::max(left, Real(0)), Real(1));
+    }
   }
   if (!shape.sees_input()) return;
   const int64_t place = last_place(shape, row, first_step, last_update);

@@ -32,7 +32,7 @@ enum skipw_seen {
   SKIPW_SEES_SINCE_UPDATE = 1, /* one column: inputs since the last one processed, divided by time_scale */
   SKIPW_SEES_IMPORTANCE = 2,   /* L columns: the importance of the window before */
   SKIPW_SEES_INPUT = 4,        /* D columns: the last input processed */
-  SKIPW_SEES_BUDGET = 8        /* L columns: 1 for each of 1 .. L that is more than K in force */
+  SKIPW_SEES_BUDGET = 8        /* as many columns as halvings of L, at least 1: skipw/gate_inputs.py */
 };
 enum skipw_bound { SKIPW_ALIGNED = 0, SKIPW_ANY = 1 }; /* at most K of each window, or of any L consecutive inputs */
 enum skipw_code { SKIPW_OK = 0, SKIPW_NO_MEMORY = 1, SKIPW_BAD_CALL = 2, SKIPW_FAILED = 3 };

@@ -104,7 +104,7 @@ static float time_feature(const skipw_stream *s)
 /* Where in `seen` the values of the budget begin; those of the last input end there. */
 static float *seen_budget(const skipw_stream *s)
 {
-  return s->seen + skipw_seen(s->model) - (s->model->gate_inputs & SKIPW_SEES_BUDGET ? s->model->window : 0);
+  return s->seen + skipw_seen(s->model) - (s->model->gate_inputs & SKIPW_SEES_BUDGET ? skipw_halvings(s->model) : 0);
 }
 
 /* What the gate sees of the past beside state and time. The last input stands at its place already; the importance is
@@ -123,8 +123,11 @@ static const float *gate_start(skipw_stream *s)
   const skipw_model *m = s->model;
   if (!m->gate_inputs) return m->gate_bias;
   if (m->gate_inputs & SKIPW_SEES_BUDGET) {
-    float *below = seen_budget(s);
-    for (uint32_t i = 0; i < m->window; ++i) below[i] = i >= s->budget ? 1.0f : 0.0f;
+    float *values = seen_budget(s), budget = (float)s->budget;
+    for (uint32_t i = 0; i < skipw_halvings(m); ++i) {
+      const float left = 2.0f - (budget *= 2.0f) / (float)m->window;
+      values[i] = left < 0.0f ? 0.0f : left > 1.0f ? 1.0f : left;
+    }
   }
   skipw_product(&m->gate_seen, s->seen, m->gate_bias, s->from_state);
   return s->from_state;

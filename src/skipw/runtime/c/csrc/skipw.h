@@ -92,7 +92,7 @@ typedef struct {
   skipw_matrix gate;           /* W_W [L][N] without its further columns */
   const float *gate_bias;      /* [L] */
   const float *gate_time;      /* [L], its column for the time; NULL for SKIPW_NO_TIME */
-  skipw_matrix gate_seen;      /* [L][E], those for gate_inputs: 1, L, D and L, as many as there are; or absent */
+  skipw_matrix gate_seen;      /* [L][E], those for gate_inputs: 1, L, D and how often L is halved; or absent */
   skipw_matrix hidden, output; /* the head: output(ReLU(hidden(h))); either may be absent */
   const float *hidden_bias, *output_bias;
   skipw_normaliser normaliser;

@@ -62,14 +62,21 @@ static inline uint32_t skipw_blocks(const skipw_model *model)
   return model->cell == SKIPW_GRU ? 3 : model->cell == SKIPW_LSTM ? 4 : 1;
 }
 static inline uint32_t skipw_parts(const skipw_model *model) { return model->cell == SKIPW_LSTM ? 2 : 1; }
+/* How often L can be halved, at least once: what the gate sees of K. */
+static inline uint32_t skipw_halvings(const skipw_model *model)
+{
+  uint32_t count = 1;
+  while ((1u << count) < model->window) ++count;
+  return count;
+}
 /* Values that the gate sees beside state and time, E: inputs since the last one processed, the importance of the window
- * before, the last input processed. */
+ * before, the last input processed, K. */
 static inline uint32_t skipw_seen(const skipw_model *model)
 {
   return (model->gate_inputs & SKIPW_SEES_SINCE_UPDATE ? 1 : 0)
          + (model->gate_inputs & SKIPW_SEES_IMPORTANCE ? model->window : 0)
          + (model->gate_inputs & SKIPW_SEES_INPUT ? model->input_size : 0)
-         + (model->gate_inputs & SKIPW_SEES_BUDGET ? model->window : 0);
+         + (model->gate_inputs & SKIPW_SEES_BUDGET ? skipw_halvings(model) : 0);
 }
 static inline size_t skipw_rounded(size_t count) { return (count + 7) / 8 * 8; } /* outputs of a packed matrix */
 
