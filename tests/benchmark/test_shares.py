@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -73,6 +75,20 @@ def test_with_every_input_it_is_the_dense_layer(small: Workload) -> None:
     got = infer(entries[0].prepared, x, "compact").output
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
     assert dense_inference(dense, x).shape == (32, 12)
+
+
+def test_a_cell_that_torch_has_no_layer_of(small: Workload) -> None:
+    """A GRU of the same sizes is the dense layer, with its own products."""
+    workload = dataclasses.replace(small, cell="fastgrnn")
+    x, _ = make_inputs(workload, seed=1)
+    dense, entries = make_entries(workload, x, ("reference", "compact"), (1.0, 0.5), seed=1)
+    assert isinstance(dense, torch.nn.GRU)
+    assert [round(entry.share, 2) for entry in entries] == [1, 1, 0.5, 0.5]
+    assert workload.dense.cell == "gru"
+    assert small.dense == small
+    model = entries[2].prepared
+    held = infer(model, x, "reference").state.layers[-1]
+    torch.testing.assert_close(held[:, : small.window], model.state.layers[-1][:, : small.window])
 
 
 def test_a_backend_that_disagrees_is_not_timed(small: Workload, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from skipw.benchmark.workloads import Workload
 from skipw.errors import ParamsError
+from skipw.fastgrnn import FastGRNNCell
 from skipw.models.skip_rnn import SkipRNN, SkipW, ThrRNN
 from skipw.ops.state import LayerState, SkipState
 
@@ -145,10 +146,15 @@ def _gaps(rows: int, share: float) -> Tensor:
 
 
 def _hold(cell: nn.Module, units: int) -> None:
-    """Make the first ``units`` units of a GRU or LSTM cell keep h (GRU) or c (LSTM) for ever."""
-    assert isinstance(cell, nn.GRUCell | nn.LSTMCell), "the benchmark's cells are torch's"
-    hidden = cell.hidden_size
+    """Make the first ``units`` units of a cell keep h (LSTM: c) for ever."""
     first = slice(0, units)
+    if isinstance(cell, FastGRNNCell):
+        with torch.no_grad():
+            cell.weight_ih[first], cell.weight_hh[first] = 0.0, 0.0
+            cell.bias_z[first], cell.bias_h[first] = SHUT, 0.0
+        return
+    assert isinstance(cell, nn.GRUCell | nn.LSTMCell), "the benchmark has cells of these kinds"
+    hidden = cell.hidden_size
     kept = slice(hidden, hidden + units)  # update gate of a GRU, forget gate of an LSTM
     with torch.no_grad():
         for rows, bias in ((kept, SHUT), (first, -SHUT)):

@@ -69,15 +69,16 @@ def make_entries(
 ) -> tuple[nn.Module, list[Entry]]:
     """The dense layer and all competitors of a workload, checked against one another.
 
-    All have the same cells. The inputs processed are counted, and every backend must process the same ones; with
-    every input processed the last output must be the dense layer's.
+    All have the same cells; where torch.nn has no layer of them, a GRU of the same sizes is the dense layer. The inputs
+    processed are counted, and every backend must process the same ones; with every input processed the last output must
+    be the dense layer's, or that of the cells called one input after the other.
 
     Raises:
         SkipWError: if a backend disagrees; nothing is timed then.
     """
     base = window_model(workload, 1.0, seed=seed)
     assert isinstance(base.model, SkipW)
-    dense = base.model.to_dense()
+    dense = _dense_layer(workload, base.model)
     prepared = [("skipw", window_model(workload, share, seed=seed)) for share in shares]
     for kind in workload.models:
         for share in shares if kind == "thrrnn" else [s for s in shares if s == 0.15]:
@@ -124,7 +125,9 @@ def measure_speed(
 
     def record(name: str, model: str, backend: str, wanted: float, share: float) -> SpeedRecord:
         spread = Spread.of([1e3 * value for value in seconds[name]])
-        products = flops(workload, share * workload.batch * workload.steps)
+        products = flops(
+            workload.dense if model == DENSE else workload, share * workload.batch * workload.steps
+        )
         return SpeedRecord(
             workload=workload.name,
             inputs=inputs,
@@ -142,6 +145,12 @@ def measure_speed(
     return [record(DENSE, DENSE, "torch", 1.0, 1.0)] + [
         record(entry.name, entry.model, entry.backend, entry.prepared.share, entry.share) for entry in entries
     ]
+
+
+def _dense_layer(workload: Workload, model: SkipW) -> nn.Module:
+    if workload.dense == workload:
+        return model.to_dense()
+    return nn.GRU(workload.input_size, workload.hidden_size, workload.num_layers, batch_first=True)
 
 
 def _contestant(entry: Entry, x: Tensor, training: bool) -> Contestant:
@@ -170,8 +179,11 @@ def _check_dense(
     x: Tensor,
     answers: dict[str, SkipOutput],
 ) -> None:
-    with torch.inference_mode():
-        expected = dense(x, model.dense_state)[0][:, -1]
+    if workload.dense == workload:
+        with torch.inference_mode():
+            expected = dense(x, model.dense_state)[0][:, -1]
+    else:
+        expected = infer(model, x, "reference").output
     for name, answer in answers.items():
         gap = float((answer.output - expected).abs().max())
         if not gap <= TOLERANCE:

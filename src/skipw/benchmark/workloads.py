@@ -32,7 +32,7 @@ class Workload:
         inputs: "normal" (independent, no value twice), "adding" (a uniform number and a marker), "digits" (pixels,
             about 80 % of them the same) or "tokens" (rows of a table, looked up by words as frequent as in text).
         models: which models besides SkipW, "thrrnn" and "skiprnn".
-        main: whether targets are stated for it; the variants are there to show what repeated inputs change.
+        main: whether targets are stated for it; the others show what repeated inputs, or another cell, change.
     """
 
     name: str
@@ -48,6 +48,11 @@ class Workload:
     models: tuple[str, ...] = ()
     main: bool = True
 
+    @property
+    def dense(self) -> Workload:
+        """The same of a cell that torch.nn has a layer of: GRU stands in for FastGRNN."""
+        return dataclasses.replace(self, cell="gru") if self.cell == "fastgrnn" else self
+
     def without_models(self) -> Workload:
         """The same for SkipW alone."""
         return dataclasses.replace(self, models=())
@@ -58,6 +63,7 @@ WORKLOADS = (
     Workload("adding", "Adding, LSTM 110", 256, 50, 2, "lstm", 110, 1, 10, "adding"),
     Workload("smnist", "sMNIST, GRU 128", 256, 784, 1, "gru", 128, 1, 28, "digits", ("thrrnn", "skiprnn")),
     Workload("imdb", "IMDB, GRU 128", 128, 200, 300, "gru", 128, 1, 10, "tokens"),
+    Workload("har-fastgrnn", "HAR, 2 × FastGRNN 60", 512, 32, 36, "fastgrnn", 60, 2, 8, "normal", main=False),
     Workload("smnist-normal", "sMNIST, normal inputs", 256, 784, 1, "gru", 128, 1, 28, "normal", main=False),
     Workload("imdb-normal", "IMDB, normal inputs", 128, 200, 300, "gru", 128, 1, 10, "normal", main=False),
 )
