@@ -169,11 +169,33 @@ def test_no_variant_matches_topk(tmp_path: Path) -> None:
 def test_the_goal_on_adding_is_the_perfect_policy_at_every_budget(tmp_path: Path) -> None:
     policy = perfect_policy(10)
     points = list(zip(policy["inputs"], policy["half_mse"] * 1.04 + 9e-6, strict=True))
+    both = ("On the perfect policy", "Along it at every K by one")
     put_points(tmp_path, rows("adding", "skipw", points))
-    assert verdict(tmp_path, "Along the perfect policy") == HOLDS
+    assert [verdict(tmp_path, goal) for goal in both] == [HOLDS, HOLDS]
     points[3] = (points[3][0] * 1.02, points[3][1])
     put_points(tmp_path, rows("adding", "skipw", points))
-    assert verdict(tmp_path, "Along the perfect policy") == FAILS
+    assert [verdict(tmp_path, goal) for goal in both] == [FAILS, FAILS]
+
+
+def test_the_goal_on_adding_by_a_model_for_each_budget(tmp_path: Path) -> None:
+    """Val chooses, test counts."""
+    policy = perfect_policy(10)
+    points = list(zip(policy["inputs"], policy["half_mse"] * 1.04 + 9e-6, strict=True))
+    low, high = (
+        [(x * (1.02 if (k < 5) == late else 1.0), y) for k, (x, y) in enumerate(points)] for late in (0, 1)
+    )
+    table = pd.concat(
+        [rows("adding", "skipw", own, experiment=name) for own, name in ((low, "a"), (high, "b"))]
+    )
+    put_points(tmp_path, table)
+    assert verdict(tmp_path, "On the perfect policy") == HOLDS
+    assert verdict(tmp_path, "Along it at every K by one") == FAILS
+    exact = [*policy["inputs"], *policy["inputs"]]
+    promising = table["inputs"] > 1.01 * pd.Series(exact, index=table.index)
+    for column in ("inputs", "value"):
+        table[f"{column}_val"] = table[column].where(~promising, 0.5 * table[column])
+    put_points(tmp_path, table)
+    assert verdict(tmp_path, "On the perfect policy") == FAILS
 
 
 def test_the_goal_at_seven_pixels_a_line(tmp_path: Path) -> None:
