@@ -155,3 +155,17 @@ def test_a_folder_without_grids_is_not_an_experiment(data: Path, tmp_path: Path)
     shutil.rmtree(data / "evaluation" / "har")
     assert Work(data).datasets == ["adding", "mnist"]
     assert len(load_split(data / "prepared" / "har", "test")) == 75
+
+
+def test_fronts_over_operations(results: Path, work: Work) -> None:
+    """On val each point costs more than the one before it and is better, and none that is left out beats one."""
+    fronts = table(results, "costs", "fronts")
+    assert {"skipw", "dense"} <= set(fronts["model"])
+    for (dataset, model, cell), own in fronts.groupby(["dataset", "model", "cell"]):
+        gain = own["value_val"] if dataset != "adding" else -own["value_val"]
+        assert (own["flops_val"].diff().dropna() > 0).all(), (dataset, model, cell)
+        assert (gain.diff().dropna() > 0).all(), (dataset, model, cell)
+        points = work.points(dataset)
+        all_gain = points["value_val"] if dataset != "adding" else -points["value_val"]
+        same = points[(points["model"] == model) & (points["inputs_val"] > 0)]
+        assert gain.max() == pytest.approx(all_gain[same.index].max()), (dataset, model)
