@@ -33,6 +33,8 @@ def collected(points) -> dict:
         ("topk", {"cell": "lstm", "window": 1}),
         ("topk", {"num_layers": 2, "window": 11}),
         ("topk", {"window": 20}),
+        ("topk", {"gate_inputs": ("budget",)}),
+        ("topk", {"gate_inputs": ("importance",)}),
         ("first", {}),
         ("last", {"cell": "lstm"}),
         ("first_above", {}),
