@@ -64,7 +64,8 @@ class Backward {
   }
 
   void add_to(const skipw_gradients& gradients) {
-    for (int64_t l = 0; l < shape_.layers; ++l) layers_[static_cast<size_t>(l)].add_to(gradients.weights + shape_.cell->tensors * l, weights_.own(l));
+    for (int64_t l = 0; l < shape_.layers; ++l)
+      layers_[static_cast<size_t>(l)].add_to(gradients.weights + shape_.cell->tensors * l, weights_.own(l));
     gates_.add_to(static_cast<Real*>(gradients.gate_weight), static_cast<Real*>(gradients.gate_bias));
   }
 

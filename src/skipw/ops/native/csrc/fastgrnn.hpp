@@ -36,7 +36,7 @@ struct FastGrnn {
   }
 
   // From the candidate's gradient, `flow` + `below`, to the row of gradients and what goes straight to h: `flow` anew.
-  // `inner` += flow (candidate - state), `own_sums` += the gradients of `own`; those of zeta and nu are spread over lanes.
+  // `inner` += flow (candidate - state), `own_sums` += the gradients of `own`; zeta's and nu's are spread over lanes.
   template <bool kBelow, class Inputs>
   static SKIPW_INLINE void backward(const Real* state, const Real* after, const Inputs& gx, const Real* own, int64_t hp,
                                     const Tail<Real>& tail, const Real* below, Real* flow, Real* gradients,

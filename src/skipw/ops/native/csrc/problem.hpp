@@ -37,7 +37,8 @@ struct Shape {
   int64_t flow;    // values of one row's running gradient
   InputMode inputs;
   bool windowed, accumulating, training;
-  int64_t seen_importance_at, seen_input_at, seen_budget_at, seen;  // columns of what a gate sees beside state and time, and their count
+  // Columns of what a gate sees beside state and time, and their count.
+  int64_t seen_importance_at, seen_input_at, seen_budget_at, seen;
 
   Shape(const skipw_call& call, InputMode mode)
       : cell(&kernels<Real>().cells[call.cell]),
