@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,11 @@ import pytest
 
 from skipw.data.prepared import load_split
 from skipw.operating_point import OperatingPoint
+from skipw.reproduction import costs
 from skipw.reproduction.analyses import ANALYSES, analyse
 from skipw.reproduction.digits import painted
 from skipw.reproduction.runs import first_updates, run_budgets
-from skipw.reproduction.work import Work
+from skipw.reproduction.work import Findings, Work
 
 pytestmark = pytest.mark.slow
 
@@ -169,3 +171,26 @@ def test_fronts_over_operations(results: Path, work: Work) -> None:
         all_gain = points["value_val"] if dataset != "adding" else -points["value_val"]
         same = points[(points["model"] == model) & (points["inputs_val"] > 0)]
         assert gain.max() == pytest.approx(all_gain[same.index].max()), (dataset, model)
+
+
+def test_a_data_set_without_a_counted_model_has_no_front(work: Work, tmp_path: Path) -> None:
+    """One of which random sampling alone was evaluated, beside others."""
+
+    class Further:
+        @property
+        def datasets(self) -> list[str]:
+            return [*work.datasets, "imdb"]
+
+        def experiments(self, dataset: str, *models: str) -> list[Any]:
+            return [] if dataset == "imdb" else work.experiments(dataset, *models)
+
+        def points(self, dataset: str) -> pd.DataFrame:
+            return work.points("har").iloc[:0] if dataset == "imdb" else work.points(dataset)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(work, name)
+
+    findings = Findings(tmp_path, "costs")
+    costs.run(Further(), findings)  # type: ignore[arg-type]
+    assert findings.write()["missing"] == ["imdb: no model to count"]
+    assert set(pd.read_csv(tmp_path / "fronts.csv")["dataset"]) == set(work.datasets)

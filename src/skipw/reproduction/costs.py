@@ -37,20 +37,24 @@ def run(work: Work, out: Findings) -> None:
         "flops", pd.concat(tables.values(), ignore_index=True),
         "FLOPs of a mean test sequence, and shares saved against a dense model of the same shape. thr = 0.5.",
     )  # fmt: skip
-    _fronts(work, out)
+    _fronts(work, list(tables), out)
 
 
-def _fronts(work: Work, out: Findings) -> None:
+def _fronts(work: Work, datasets: list[str], out: Findings) -> None:
     """For each kind of model and of cell the points that no other beats on val, by the operations of a sequence."""
     tables = {}
-    for dataset in work.datasets:
+    for dataset in datasets:
         points = _counted(work, dataset)
+        if points.empty:
+            continue
         kinds = [
             _front(points[(points["model"] == model) & (points["cell"] == cell)])
             for model in COUNTED
             for cell in sorted(points["cell"].unique())
         ]
         tables[dataset] = pd.concat(kinds, ignore_index=True)
+    if not tables:
+        return
     out.table(
         "fronts", pd.concat(tables.values(), ignore_index=True),
         "FLOPs of a mean test sequence of the points that no other of the same model and cell beats on val, at any "
@@ -94,17 +98,8 @@ def _counted(work: Work, dataset: str) -> pd.DataFrame:
     }
     cells = [str(experiments[name].architecture["cell"]) for name in points["experiment"]]
     columns = [
-        "dataset",
-        "experiment",
-        "model",
-        "window",
-        "budget",
-        "threshold",
-        "metric",
-        "value_val",
-        "value",
-        "inputs",
-    ]
+        "dataset", "experiment", "model", "window", "budget", "threshold", "metric", "value_val", "value", "inputs",
+    ]  # fmt: skip
     return points[columns].assign(cell=cells, flops_val=flops["val"], flops=flops["test"])
 
 

@@ -242,7 +242,7 @@ def check_target(folder: Path) -> None:
 
 
 def _wrote_graphs(weights: Weights, folder: Path) -> bool:
-    """Whether graphs can be made of this model: a GRU or LSTM in aligned windows whose gate sees state and time."""
+    """Whether graphs can be made of this model: any that bounds aligned windows, or has none."""
     try:
         write_graphs(weights, folder)
     except BackendUnavailableError as error:
@@ -253,7 +253,7 @@ def _wrote_graphs(weights: Weights, folder: Path) -> bool:
 
 
 def _wrote_c(weights: Weights, folder: Path, frames: Sequence[Any], point: OperatingPoint | None) -> bool:
-    """Whether the C step serves this model: float32, nothing drawn, GRU or LSTM, aligned windows, a plain gate."""
+    """Whether the C step serves this model: float32, and a selector that draws nothing."""
     try:
         write_c(weights, folder, frames=frames, point=point)
     except BackendUnavailableError as error:

@@ -6,7 +6,7 @@ Four ways, chosen by the call:
 - no gradient needed: ``inference`` gathers, window by window, each row's own j-th selected input;
 - GRU, LSTM or FastGRNN with gradients and a gate: ``training``, one autograd node with a hand-derived backward pass
   over processed rows;
-- any other cell with gradients: the reference's loop, with the cell's graph built for the active rows only.
+- anything else with gradients: the reference's loop, with the cell's graph built for the active rows only.
 """
 
 from __future__ import annotations
