@@ -103,6 +103,15 @@ class Schedule:
             raise BudgetError(f"starts must increase strictly, got {[start for start, _ in entries]}.")
         self._entries = tuple(entries)
 
+    def at(self, step: int) -> OperatingPoint:
+        """The point that rules at input ``step`` of the call, step >= 0."""
+        return next(point for start, point in reversed(self._entries) if start <= step)
+
+    def after(self, step: int) -> Schedule:
+        """What is left for a call that begins at input ``step`` of this one, step >= 0."""
+        later = [(start - step, point) for start, point in self._entries if start > step]
+        return Schedule([(0, self.at(step)), *later])
+
     def __iter__(self) -> Iterator[tuple[int, OperatingPoint]]:
         return iter(self._entries)
 

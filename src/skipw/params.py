@@ -16,8 +16,10 @@ import yaml
 
 from skipw.checked import build, refuse_unknown
 from skipw.errors import ParamsError
+from skipw.gate_budgets import problem
 from skipw.settings import (
     DATASETS,
+    SEARCHED,
     Download,
     Evaluate,
     Params,
@@ -132,7 +134,9 @@ def _check_experiments(params: Params) -> None:
 
 
 def _check_budgets(settings: TrainSettings, window: int, where: str) -> None:
-    """K in training lies within the window, a drawn one within the largest."""
+    """K in training lies within the window, a drawn one within the largest; so do the budgets of gates of their own."""
+    if wrong := problem(settings.gate_budgets, window):
+        raise ParamsError(f"{where}.gate_budgets: expected {wrong}, got {list(settings.gate_budgets)}.")
     if settings.budget is not None and settings.budget > window:
         raise ParamsError(f"{where}.budget: expected K within 1 to {window}, got {settings.budget}.")
     if settings.budget_range is None:
@@ -152,6 +156,7 @@ def _check_plan(settings: TrainSettings, where: str) -> None:
         "cell": ("gru", "fastgrnn"),
         "bound": ("aligned",),
         "gate_inputs": ((),),
+        "gate_budgets": ((),),
         "select": ("topk",),
     }
     for name, allowed in wanted.items():
@@ -183,6 +188,8 @@ def _check_settings(settings: TrainSettings, where: str) -> None:
         _check_budgets(settings, settings.window, where)
     if settings.plan_inputs is not None:
         _check_plan(settings, where)
+    if settings.gates_alone and settings.model not in SEARCHED:
+        raise ParamsError(f"{where}.gates_alone: {settings.model} has no gate to train; leave it out.")
     if settings.teacher and settings.init_from is None:
         raise ParamsError(
             f"{where}.teacher: the teacher is the model of init_from; name one, or leave it out."

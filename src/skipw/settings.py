@@ -57,6 +57,8 @@ class TrainSettings:
     gate_bias: float | tuple[float, ...] = value(1.0, low=-20.0, high=20.0)
     # skipw: what its gates see beside state and time (docs/gates.md).
     gate_inputs: tuple[str, ...] = value((), choices=GATE_INPUTS)
+    # skipw: the largest budget of each further gate; ascending, below L (docs/gates.md).
+    gate_budgets: tuple[int, ...] = value((), low=1)
     # The cost of an input.
     cost_per_input: float = value(0.0, low=0.0)  # λ
     # λ over the run: pairs (share of the run in [0, 1], factor on λ), linear between them.
@@ -97,6 +99,7 @@ class TrainSettings:
     distort_angle: float = value(0.0, low=0.0, high=180.0)
     distort_scale: float = value(0.0, low=0.0, high=0.9)
     distort_share: float = value(1.0, low=0.0, high=1.0)
+    gates_alone: bool = False  # only the gates are trained; cells, initial state and head stay as they came
     # The optimiser (Adam) and the run.
     steps: int = value(2000, low=1)  # batches in all
     batch_size: int = value(64, low=1)  # sequences of a step, over all devices

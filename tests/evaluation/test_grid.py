@@ -35,6 +35,8 @@ def collected(points) -> dict:
         ("topk", {"window": 20}),
         ("topk", {"gate_inputs": ("budget",)}),
         ("topk", {"gate_inputs": ("importance",)}),
+        ("topk", {"gate_budgets": (1, 3)}),
+        ("first", {"gate_budgets": (2,), "gate_inputs": ("importance",)}),
         ("first", {}),
         ("last", {"cell": "lstm"}),
         ("first_above", {}),
@@ -84,17 +86,20 @@ def test_grid_of_saturated_gates_and_nan_equals_a_run_for_each_point(
         assert not results.updates[:, 2::4].any()
 
 
+@pytest.mark.parametrize("budgets", [(), (2,)], ids=repr)
 def test_a_budget_is_run_only_from_the_window_where_it_differs(
-    split: Split, make_model, make_identity
+    split: Split, budgets: tuple[int, ...], make_model, make_identity
 ) -> None:
-    model, ran = make_model("skipw"), []
+    model, ran = make_model("skipw", gate_budgets=budgets), []
     model.register_forward_pre_hook(
         lambda _, args, kwargs: ran.append(int(kwargs["lengths"].sum())), with_kwargs=True
     )
     points = collected(grid_points(model, split, make_identity(model), THRESHOLDS))
-    wanted = int(split.lengths.sum()) * len(THRESHOLDS)  # one whole run a threshold
+    gates = 1 + len(budgets)
+    wanted = int(split.lengths.sum()) * len(THRESHOLDS) * gates  # one whole run a threshold and gate
     for point, results in points.items():
-        whole = points[OperatingPoint(4, point.threshold)].updates
+        largest = next((most for most in budgets if point.budget_in(4) <= most), 4)
+        whole = points[OperatingPoint(largest, point.threshold)].updates
         for row, length in enumerate(split.lengths):
             differs = (results.updates[row] != whole[row]).nonzero()[0]
             if len(differs):

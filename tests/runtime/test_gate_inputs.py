@@ -32,6 +32,15 @@ def stream_of(engine: str, rnn: Any, point: OperatingPoint) -> Any:
     return StreamModel.from_model(rnn, engine="c" if engine == "c" else "numpy").create_stream(point)
 
 
+def loop_in(bundle: Path) -> Any:
+    """The program of a bundle that needs nothing of this package."""
+    spec = importlib.util.spec_from_file_location("loop", bundle / "onnx" / "run.py")
+    assert spec is not None and spec.loader is not None
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    return program
+
+
 @pytest.mark.parametrize("engine", ["numpy", "float64", "c", "onnx"])
 @pytest.mark.parametrize(("cell", "layers"), [("gru", 2), ("lstm", 1)])
 @pytest.mark.parametrize("seen", COMBINATIONS, ids="+".join)
@@ -124,10 +133,7 @@ def test_the_loop_for_other_programs_switches_at_any_input(tmp_path: Path) -> No
         tmp_path / "bundle", tmp_path / "model", Origin(uri="models:/toy/1", model="toy"),
         point=OperatingPoint(3, 0.3), points=POINTS, examples=[torch.randn(40, 4).tolist()],
     )  # fmt: skip
-    spec = importlib.util.spec_from_file_location("loop", tmp_path / "bundle" / "onnx" / "run.py")
-    assert spec is not None and spec.loader is not None
-    program = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(program)
+    program = loop_in(tmp_path / "bundle")
     x = torch.randn(1, 60, 4)
     switches = {0: (3, 0.3), 6: (1, 0.3), 13: (5, 0.1), 24: (2, 0.4), 48: (None, 0.4)}
     at = Schedule([(start, OperatingPoint(*point)) for start, point in switches.items()])

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from skipw.errors import ParamsError
+from skipw.models.saved import load_model
 from skipw.params import TrainSettings, load
 from skipw.training import fit
 from skipw.training.budgets import passes_for_step
@@ -61,6 +63,12 @@ def test_a_range_holds_all_draws(settings: Settings, how: str) -> None:
         ("budget: 6", "budget: expected K within 1 to 5, got 6"),
         ("budget: 0", "budget: expected at least 1, got 0"),
         ("budget: 3, budget_range: [2, 4]", "budget_range: expected .* within 1 to 3, got"),
+        (
+            "gate_budgets: [3, 2]",
+            r"gate_budgets: expected a list of ascending budgets from 1 to 4, .*got \[3, 2\]",
+        ),
+        ("gate_budgets: [5]", "gate_budgets: expected a list of ascending budgets from 1 to 4"),
+        ("gate_budgets: [0, 1]", "expected at least 1"),
     ],
 )
 def test_budgets_outside_the_window_are_refused(own: str, refused: str, tmp_path: Path) -> None:
@@ -88,6 +96,40 @@ def test_a_model_trained_for_a_budget_is_validated_at_it(
         history = pd.read_csv(out / "history.csv")
         for figure in (history.train_inputs_processed, history.val_inputs_processed):
             assert figure.iloc[0] == pytest.approx(share, abs=0.05)  # gates are open at first
+
+
+def test_gates_alone_leave_everything_else_as_it_came(
+    settings: Settings, adding: Path, tmp_path: Path
+) -> None:
+    """And of the gates those that no budget of this training asks."""
+    common = {"steps": 20, "val_every": 20, "hidden_size": 8, "cost_per_input": 1e-2}
+    own = {
+        "gate_budgets": (1, 3),
+        "budget": 3,
+        "budget_range": (2, 3),
+        "random_budget": 1.0,
+        "gates_alone": True,
+    }
+    fit(settings("adding", **common), adding, tmp_path / "a", scratch=tmp_path, progress=False)
+    chosen = settings("adding", experiment="adding-more", init_from="adding-skipw", **common, **own)
+    fit(chosen, adding, tmp_path / "b", scratch=tmp_path, init_from=tmp_path / "a", progress=False)
+    donor, model = (load_model(tmp_path / name)[0] for name in "ab")
+    theirs = donor.state_dict()
+    for name, weight in model.state_dict().items():
+        if not name.startswith("rnn.gate."):
+            assert torch.equal(weight, theirs[name]), name
+            continue
+        first, one, three = weight.chunk(3)
+        assert torch.equal(first, theirs[name]) and torch.equal(one, theirs[name])
+        assert not torch.equal(three, theirs[name])
+
+
+def test_gates_alone_needs_gates(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    entry = "{dataset: har, model: dense, gates_alone: true, start: data/prepared/har}"
+    file.write_text(f"train:\n  experiments:\n    har-dense: {entry}\n")
+    with pytest.raises(ParamsError, match="gates_alone: dense has no gate to train"):
+        load(file)
 
 
 def test_a_sandwich_runs_the_whole_window_first(settings: Settings) -> None:

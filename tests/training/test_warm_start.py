@@ -11,6 +11,7 @@ from skipw.errors import ParamsError
 from skipw.models.architecture import Architecture
 from skipw.models.saved import load_description, save_model
 from skipw.models.task import SequenceModel
+from skipw.operating_point import OperatingPoint
 from skipw.params import TrainSettings
 from skipw.training import fit, warm_start
 
@@ -71,6 +72,27 @@ def test_a_gate_that_sees_more_starts_as_the_donor_s(tmp_path: Path) -> None:
     expected, got = source.eval()(x).rnn, target.eval()(x).rnn
     assert torch.equal(expected.updates, got.updates) and expected.updates.any()
     assert torch.allclose(expected.importance, got.importance, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [((), (1, 2)), ((1, 2), ()), ((2,), (1, 3)), ((1, 3), (1, 2, 3))],
+)
+def test_each_gate_starts_as_the_donor_s_for_its_budget(
+    theirs: tuple[int, ...], ours: tuple[int, ...], tmp_path: Path
+) -> None:
+    source = build("skipw", gate_budgets=theirs, gate_inputs=("importance",))
+    with torch.no_grad():
+        source.rnn.gate.weight.normal_()
+    target = build("skipw", gate_budgets=ours, gate_inputs=("importance", "input"))
+    save_model(tmp_path, source, {"experiment": "donor"})
+    warm_start(target, tmp_path)
+    x = torch.randn(3, 20, 3)
+    for budget in (*ours, 4):
+        at = OperatingPoint(budget)
+        expected, got = source.eval()(x, at=at).rnn, target.eval()(x, at=at).rnn
+        assert torch.equal(expected.updates, got.updates) and expected.updates.any()
+        assert torch.allclose(expected.importance, got.importance, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 For each threshold the sequences are run once with the whole window as budget. A smaller budget K chooses the same
 inputs until the first window in which more than K inputs reached the threshold; from the state at that window's start,
-and only from there, the sequence is run anew. A window that the end of its sequence cuts short counts with the inputs
-that it still has. This is exact, whatever the weights and ties. (Importance is compared in rounded numbers; a backend
+and only from there, the sequence is run anew. Where small budgets have gates of their own (``gate_budgets``), those of
+each gate share a run at its largest. A window that the end of its sequence cuts short counts with the inputs that it
+still has. This is exact, whatever the weights and ties. (Importance is compared in rounded numbers; a backend
 that rounds a chunk otherwise than a whole sequence may decide otherwise on a border.)
 """
 
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from skipw import equations
+from skipw.gate_budgets import gate_of
 from skipw.operating_point import OperatingPoint
 from skipw.ops.state import SkipState
 
@@ -27,13 +29,13 @@ DRAWING = ("sample", "random")
 
 @dataclass(frozen=True)
 class _Whole:
-    """The run with the whole window as budget. B sequences of T inputs in W windows, C scores.
+    """The run with the largest budget of a gate. B sequences of T inputs in W windows, C scores.
 
     Attributes:
         scores: Float[B, C].
         updates: Bool[B, T].
         states: where each window starts, rows [W · B].
-        needed: Long[W, B], the smallest budget that chooses in this window as the whole window does.
+        needed: Long[W, B], the smallest budget that chooses in this window as the largest does.
     """
 
     scores: Tensor
@@ -74,24 +76,27 @@ def run_points(
     Returns:
         scores Float[P, B, C] and updates Bool[P, B, T], as one plain run a point gives them.
     """
-    wholes: dict[float, _Whole] = {}
+    rnn: Any = model.rnn
+    largest = [None, *rnn.gate_budgets]
+    wholes: dict[OperatingPoint, _Whole] = {}
     scores, updates = [], []
     for point in points:
-        if point.threshold not in wholes:
-            wholes[point.threshold] = _run_whole(model, inputs, lengths, point.threshold, backend)
-        answer = _run_point(model, inputs, lengths, point, wholes[point.threshold], backend)
+        budget = largest[gate_of(point.budget_in(rnn.window), rnn.gate_budgets)]
+        at = OperatingPoint(budget, point.threshold)
+        if at not in wholes:
+            wholes[at] = _run_whole(model, inputs, lengths, at, backend)
+        answer = _run_point(model, inputs, lengths, point, wholes[at], backend)
         scores.append(answer[0])
         updates.append(answer[1])
     return torch.stack(scores), torch.stack(updates)
 
 
 def _run_whole(
-    model: torch.nn.Module, inputs: Tensor, lengths: Tensor, threshold: float, backend: str
+    model: torch.nn.Module, inputs: Tensor, lengths: Tensor, at: OperatingPoint, backend: str
 ) -> _Whole:
     """Window by window, so that the state at each window's start is known."""
     rnn: Any = model.rnn
     window = rnn.window
-    at = OperatingPoint(None, threshold)
     states: list[SkipState] = []
     needed, updates = [], []
     state: SkipState | None = None
@@ -104,7 +109,8 @@ def _run_whole(
         assert state is not None and state.importance is not None
         states.append(state)
         updates.append(answer.rnn.updates)
-        needed.append(_budget_needed(state.importance, rnn.select, threshold, present))
+        wanted = _budget_needed(state.importance, rnn.select, at.threshold, present)
+        needed.append(wanted.clamp(max=at.budget_in(window)))
         scores = answer.scores
     assert scores is not None, "every sequence has at least one input"
     joined = SkipState.joined(states[:-1]) if len(states) > 1 else None
@@ -112,7 +118,7 @@ def _run_whole(
 
 
 def _budget_needed(importance: Tensor, select: str, threshold: float, present: Tensor) -> Tensor:
-    """The smallest budget with which a window's choice is that of the whole window, Long[B].
+    """The smallest budget with which a window's choice is that of any larger one, Long[B].
 
     Args:
         importance: Float[B, L], ũ_W.

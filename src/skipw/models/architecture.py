@@ -11,6 +11,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from skipw.errors import ParamsError
+from skipw.gate_budgets import problem as gate_budgets_problem
 from skipw.gate_inputs import GATE_INPUTS, problem
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Architecture:
         num_layers: layers of cells under one gate.
         window: L for skipw, ``None`` for the others.
         time_feature, time_scale, select, initial_state, gate_state_gradient, bound: as in ``skipw.SkipW``.
-        gate_inputs: as in ``skipw.SkipW``, empty for the other models.
+        gate_inputs, gate_budgets: as in ``skipw.SkipW``, empty for the other models.
         gate_bias: start of the gate's bias; several values are repeated over the window's slots.
         head_hidden: width of a Linear + ReLU before the last Linear, 0 for none.
         dropout: share of the readout dropped while training, in [0, 1).
@@ -76,6 +77,7 @@ class Architecture:
     embedding_size: int = 0
     bound: str = "aligned"
     gate_inputs: tuple[str, ...] = ()
+    gate_budgets: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -118,6 +120,9 @@ class Architecture:
         _require(wrong is None, "gate_inputs", str(wrong), self.gate_inputs)
         kept = inputs if self.model == "skipw" else ()
         object.__setattr__(self, "gate_inputs", tuple(name for name in GATE_INPUTS if name in kept))
+        wrong = gate_budgets_problem(self.gate_budgets, self.window) if self.window is not None else None
+        _require(wrong is None, "gate_budgets", str(wrong), self.gate_budgets)
+        object.__setattr__(self, "gate_budgets", tuple(self.gate_budgets) if self.model == "skipw" else ())
 
     def _check_task(self) -> None:
         if self.task == "regression":
@@ -151,8 +156,10 @@ class Architecture:
         if self.bound == "aligned":  # what models were before there was another
             del values["bound"]
         values["gate_inputs"] = list(self.gate_inputs)
-        if not self.gate_inputs:
-            del values["gate_inputs"]  # so that files stay as they were before there was such a setting
+        values["gate_budgets"] = list(self.gate_budgets)
+        for name in ("gate_inputs", "gate_budgets"):
+            if not values[name]:
+                del values[name]  # so that files stay as they were before there was such a setting
         return values
 
     @classmethod

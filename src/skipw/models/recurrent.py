@@ -95,6 +95,10 @@ class Recurrent(nn.Module, ABC):
     def _gate(self) -> Gate | None:
         """The gate of this model; None processes every input."""
 
+    def _budget_gates(self, gate: Gate) -> tuple[tuple[int, Gate], ...]:
+        """The gates of small budgets, each as ``gate`` but for its weights, after the largest budget of each."""
+        return ()
+
     def _checked_schedule(self, at: OperatingPoint | Schedule | None) -> Schedule:
         """``at`` as a schedule that this model can follow."""
         if at is not None:
@@ -176,6 +180,7 @@ class Recurrent(nn.Module, ABC):
             noise=noise,
             window=self.window,
             outputs=outputs,
+            budget_gates=() if gate is None else self._budget_gates(gate),
         )
         result = dispatch.run(call, backend)
         cost = equations.input_cost(result.updates)

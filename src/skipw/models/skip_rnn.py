@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from skipw import equations
 from skipw.equations import SELECTORS
 from skipw.errors import BudgetError, ShapeError
+from skipw.gate_budgets import gate_of
+from skipw.gate_budgets import problem as gate_budgets_problem
 from skipw.gate_inputs import GATE_INPUTS, columns, problem
 from skipw.models.architecture import BOUNDS
 from skipw.models.cells import CellSpec
@@ -57,6 +60,9 @@ class SkipW(Recurrent):
             "since_update" (inputs since the last one processed, divided by ``time_scale``), "importance" (ũ_W of the
             window before, 0 at the first), "input" (the last input processed, 0 before any) and "budget" (K in force).
             Their columns of the gate's weight start at 0. Gradients reach the importance before and the input in full.
+        gate_budgets: ascending budgets below L, none by default: a window that opens under K takes the gate of the
+            smallest of them that is at least K, and the first gate where there is none (docs/gates.md). All start
+            alike; ``gate`` holds the first one's L rows and then those of each.
 
     Raises:
         ShapeError: for a size below 1 or an unknown setting.
@@ -80,6 +86,7 @@ class SkipW(Recurrent):
         selection_softness: float = 0.1,
         bound: str = "aligned",
         gate_inputs: Sequence[str] = (),
+        gate_budgets: Sequence[int] = (),
     ) -> None:
         super().__init__(cell, input_size, hidden_size, num_layers, initial_state=initial_state)
         if isinstance(window, bool) or not isinstance(window, int) or window < 1:
@@ -103,7 +110,11 @@ class SkipW(Recurrent):
             raise ShapeError(f"gate_inputs must be {wrong}, got {gate_inputs!r}.")
         self.gate_inputs = tuple(name for name in GATE_INPUTS if name in gate_inputs)
         more = sum(columns(self.gate_inputs, window, input_size).values())
-        self.gate = _widened(_make_gate(hidden_size + (time_feature != "none"), window, gate_bias), more)
+        if wrong := gate_budgets_problem(gate_budgets, window):
+            raise ShapeError(f"gate_budgets must be {wrong}, got {gate_budgets!r}.")
+        self.gate_budgets = tuple(gate_budgets)
+        gate = _widened(_make_gate(hidden_size + (time_feature != "none"), window, gate_bias), more)
+        self.gate = _repeated(gate, 1 + len(self.gate_budgets))
 
     @property
     def window(self) -> int:
@@ -116,6 +127,7 @@ class SkipW(Recurrent):
             f"select={self.select!r}, gate_state_gradient={self.gate_state_gradient:g}"
             + (f", bound={self._bound!r}" if self._recalls else "")
             + (f", gate_inputs={self.gate_inputs!r}" if self.gate_inputs else "")
+            + (f", gate_budgets={self.gate_budgets!r}" if self.gate_budgets else "")
         )
 
     def window_importance(self, state: SkipState, budget: int | None = None) -> Tensor:
@@ -123,17 +135,16 @@ class SkipW(Recurrent):
 
         Args:
             state: what a call left behind, B rows.
-            budget: K in force, for a gate that sees it; None is L.
+            budget: K in force, where the gate sees it or budgets have gates of their own; None is L.
         Returns:
             Float[B, L], in [0, 1].
         """
-        gate = self._gate()
-        time = gate.time(state.step, state.last_update)
         assert state.importance is not None
-        point = OperatingPoint(budget)
-        extras = gate.extras(
-            state.step, state.last_update, state.importance, state.last_input, point.budget_in(self.window)
-        )
+        in_force = OperatingPoint(budget).budget_in(self.window)
+        gate = self._gate()
+        gate = [gate, *(own for _, own in self._budget_gates(gate))][gate_of(in_force, self.gate_budgets)]
+        time = gate.time(state.step, state.last_update)
+        extras = gate.extras(state.step, state.last_update, state.importance, state.last_input, in_force)
         return equations.window_importance(gate_view(state.layers[-1]), time, gate.weight, gate.bias, extras)
 
     def follow(self, x: Tensor, inputs: Tensor, *, backend: str = "auto") -> tuple[Tensor, Tensor]:
@@ -148,10 +159,13 @@ class SkipW(Recurrent):
             logits: Float[B, ⌈T / L⌉, L], the argument of σ in eq. 6 where each window opens; they reach the states
                 through ``gate_state_gradient``.
         Raises:
-            ShapeError: for cells of more than one tensor (LSTM: only h is known at every step) or with ``gate_inputs``.
+            ShapeError: for cells of more than one tensor (LSTM: only h is known at every step), with ``gate_inputs`` or
+                with ``gate_budgets``.
         """
-        if self._parts > 1 or self.gate_inputs:
-            raise ShapeError("follow needs cells of one tensor, such as gru, and a gate without gate_inputs.")
+        if self._parts > 1 or self.gate_inputs or self.gate_budgets:
+            raise ShapeError(
+                "follow needs cells of one tensor, such as gru, and one gate without gate_inputs and gate_budgets."
+            )
         gate, (batch, steps, _) = self._gate(), x.shape
         states = gate_view(self._start(None, x).layers[-1]).unsqueeze(1)
         if len(inputs):
@@ -198,8 +212,8 @@ class SkipW(Recurrent):
             )
         return Gate(
             kind=GateKind.WINDOW,
-            weight=self.gate.weight,
-            bias=self.gate.bias,
+            weight=self._rows(self.gate.weight, 0),
+            bias=self._rows(self.gate.bias, 0),
             window=self._window,
             time_feature=self.time_feature,
             time_scale=self.time_scale,
@@ -210,6 +224,16 @@ class SkipW(Recurrent):
             selection_softness=self.selection_softness,
             inputs=self.gate_inputs,
         )
+
+    def _budget_gates(self, gate: Gate) -> tuple[tuple[int, Gate], ...]:
+        return tuple(
+            (most, replace(gate, weight=self._rows(self.gate.weight, i), bias=self._rows(self.gate.bias, i)))
+            for i, most in enumerate(self.gate_budgets, start=1)
+        )
+
+    def _rows(self, parameter: Tensor, gate: int) -> Tensor:
+        """One gate's L rows."""
+        return parameter[gate * self._window : (gate + 1) * self._window] if self.gate_budgets else parameter
 
     def _checked_schedule(self, at: OperatingPoint | Schedule | None) -> Schedule:
         schedule = Schedule.of(at)
@@ -301,6 +325,15 @@ def _widened(gate: nn.Linear, more: int) -> nn.Linear:
             torch.cat([gate.weight.detach(), gate.weight.new_zeros(len(gate.bias), more)], 1)
         )
         gate.in_features += more
+    return gate
+
+
+def _repeated(gate: nn.Linear, times: int) -> nn.Linear:
+    """``gate`` with its rows so many times, one gate below the other."""
+    if times > 1:
+        gate.weight = nn.Parameter(gate.weight.detach().repeat(times, 1))
+        gate.bias = nn.Parameter(gate.bias.detach().repeat(times))
+        gate.out_features *= times
     return gate
 
 

@@ -169,6 +169,7 @@ def _build_rnn(architecture: Architecture) -> nn.Module:
                 select=a.select,
                 bound=a.bound,
                 gate_inputs=a.gate_inputs,
+                gate_budgets=a.gate_budgets,
                 **common,
             )
         case "thrrnn":
@@ -176,5 +177,5 @@ def _build_rnn(architecture: Architecture) -> nn.Module:
         case _:
             rnn = SkipRNN(*sizes, **common)
     with torch.no_grad():
-        rnn.gate.bias.copy_(torch.tensor(biases))
+        rnn.gate.bias.copy_(torch.tensor(biases).repeat(1 + len(a.gate_budgets)))
     return rnn

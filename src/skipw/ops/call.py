@@ -124,6 +124,8 @@ class Call:
         noise: Float[W, B, L], for each window that opens in this call; None where nothing is drawn.
         window: L for the bookkeeping of forced updates; None for models without one.
         outputs: "all" or "last".
+        budget_gates: pairs (K, gate), K ascending: the gate of windows that open under at most K, in the place of
+            ``gate`` (``skipw.gate_budgets``). Backends get calls without any (``ops.by_budget``).
     """
 
     x: Tensor
@@ -136,6 +138,7 @@ class Call:
     noise: Tensor | None = None
     window: int | None = None
     outputs: str = "all"
+    budget_gates: tuple[tuple[int, Gate], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import enum
 import logging
 
 from skipw.errors import BackendUnavailableError
-from skipw.ops import compact, native, reference, triton
+from skipw.ops import by_budget, compact, native, reference, triton
 from skipw.ops.call import Call, Result
 
 __all__ = ["Backend", "available", "run"]
@@ -48,6 +48,8 @@ def run(call: Call, backend: str) -> Result:
     except ValueError:
         names = ", ".join(member.value for member in Backend)
         raise BackendUnavailableError(f"backend must be one of {names}, got {backend!r}.") from None
+    if call.budget_gates:
+        return by_budget.run(call, lambda part: run(part, backend))
     match chosen:
         case Backend.REFERENCE:
             return reference.run(call)

@@ -1,4 +1,4 @@
-"""One model for the whole front: trained at random budgets, against models trained for one cost each."""
+"""One model for the whole front: trained at many budgets, against models trained for one cost each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(work: Work, out: Findings) -> None:
         single = [one for one in skipw if not one.many_budgets]
         shown = pick(work.points(dataset), many)
         if shown is None:
-            out.missing(f"{dataset}: SkipW trained at random budgets")
+            out.missing(f"{dataset}: SkipW trained at many budgets")
             continue
         if not single:
             out.missing(f"{dataset}: SkipW trained for one cost each, to compare with")
@@ -33,7 +33,7 @@ def run(work: Work, out: Findings) -> None:
         everything = [table.assign(dataset=one.dataset, experiment=one.name) for one, table in tables]
         out.table(
             "at-every-budget", pd.concat(everything, ignore_index=True),
-            "The model of random budgets at every K; `one_cost`: the best model trained without them that processes no "
+            "The model of many budgets at every K; `one_cost`: the best model trained without them that processes no "
             "more at the K it was trained for (L, unless its settings say another), chosen on val; `reduced`: the best "
             "such model at any K.",
         )  # fmt: skip
@@ -70,7 +70,7 @@ def _draw(work: Work, tables: list[tuple[Experiment, pd.DataFrame]], out: Findin
         points, metric = work.points(shown.dataset), metric_of(shown.dataset)
         panel.plot(
             100 * table["inputs"], on_axis(table["value"], metric), color=ANYTIME, marker="*", markersize=6,
-            linewidth=1.4, label="one model, random budgets, over K", zorder=4,
+            linewidth=1.4, label="one model, many budgets, over K", zorder=4,
         )  # fmt: skip
         skipw = work.experiments(shown.dataset, "skipw")
         ends = where_trained(points, [one for one in skipw if not one.many_budgets])
@@ -92,7 +92,7 @@ def _draw(work: Work, tables: list[tuple[Experiment, pd.DataFrame]], out: Findin
     out.figure(
         "anytime",
         figure,
-        "One model trained at random budgets against models trained for one cost each, on test.",
+        "One model trained at many budgets against models trained for one cost each, on test.",
     )
 
 

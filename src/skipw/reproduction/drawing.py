@@ -23,7 +23,7 @@ __all__ = [
     "value_axis",
 ]
 
-#: Of the models trained at random budgets, apart from the paper's own.
+#: Of the models trained at many budgets, apart from the paper's own.
 ANYTIME = "#CC3311"
 LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 INDENT = re.compile(r"^ +", re.MULTILINE)

@@ -69,6 +69,8 @@ WORDS = {
     "bound": "bound over {} L inputs",
     "budget": "trained at K = {}",
     "gate_inputs": "gates see {}",
+    "gate_budgets": "gates of their own up to K = {}",
+    "gates_alone": "gates alone trained",
     "plan_inputs": "gates follow a plan of {} of the inputs",
     "plan_until": "until {} of the training",
     "plan_weight": "",
@@ -153,8 +155,8 @@ class Experiment:
 
     @property
     def many_budgets(self) -> bool:
-        """Whether it met random budgets in its training."""
-        return bool(self.beyond.get("random_budget"))
+        """Whether it met random budgets in its training, or has gates for several."""
+        return bool(self.beyond.get("random_budget") or self.beyond.get("gate_budgets"))
 
     @property
     def trained_budget(self) -> int | None:

@@ -144,7 +144,7 @@ def _anytime(evidence: Evidence) -> Answer:
     table = evidence.table("anytime", "at-every-budget")
     table = table.dropna(subset=["one_cost_value"]) if len(table) else table
     if table.empty:
-        return untested("models at random budgets and models of one cost are needed")
+        return untested("models at many budgets and models of one cost are needed")
     texts, verdicts = [], []
     for dataset, own in table.groupby("dataset"):
         error = dataset == "adding"
@@ -169,6 +169,6 @@ GOALS = [
           "Both, at every common level.", _imdb),
     Claim("HAR", "At or above ThrRNN, SkipRNN and random sampling at every equal cost.",
           "At every common level.", _har),
-    Claim("All", "One model of random budgets is, at every K, at least as good as a model trained for that cost.",
+    Claim("All", "One model of many budgets is, at every K, at least as good as a model trained for that cost.",
           "Against the best SkipW of one cost with no more inputs where it was trained, if there is one.", _anytime),
 ]  # fmt: skip

@@ -228,7 +228,7 @@ def _draw_skipw(axes: Axes, work: Work, dataset: str, out: Findings) -> None:
         own = budget_curve(points, anytime.name)
         axes.plot(
             100 * own["inputs"], on_axis(own["value"], metric), "-", marker="*", color=ANYTIME, linewidth=1.5,
-            markersize=7, label=f"SkipW of random budgets, L = {anytime.window}, over K", zorder=5,
+            markersize=7, label=f"SkipW of many budgets, L = {anytime.window}, over K", zorder=5,
         )  # fmt: skip
 
 

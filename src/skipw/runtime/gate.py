@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from skipw.gate_budgets import gate_of
 from skipw.gate_inputs import halvings
 from skipw.models.architecture import Architecture
 from skipw.operating_point import OperatingPoint
@@ -87,7 +88,6 @@ class WindowGate:
         "_point",
         "_recent",
         "_rounding",
-        "_sees_budget",
         "_state",
         "_step",
         "_switched_at",
@@ -110,7 +110,6 @@ class WindowGate:
         self._last_update = -1
         self._last_input = np.zeros(architecture.input_size, dtype=self._rounding)
         self._importance = self._before = np.zeros(architecture.window, dtype=self._rounding)
-        self._sees_budget = "budget" in architecture.gate_inputs
         self.inputs = self.processed = self._most = 0
         self._recent = deque([False] * (self._window - 1), maxlen=self._window - 1)
         self._switched_at = -1
@@ -153,11 +152,16 @@ class WindowGate:
         if self._switched_at != self.inputs:  # of several switches before one input, the last alone counts
             self._switched_at, self._base = self.inputs, (self._point, self.plan)
         self._point = point
-        if self._offset == 0 and self._sees_budget:
+        if self._offset == 0 and self._asks_for_budget:
             self._weigh()
             return self._follow(self._select())
         before, plan = self._base
         self._follow(plan if point == before else self._select())
+
+    @property
+    def _asks_for_budget(self) -> bool:
+        """Whether a window's importance depends on the budget that it opens under."""
+        return bool(self._architecture.gate_budgets) or "budget" in self._architecture.gate_inputs
 
     def _open(self) -> None:
         """A window begins: its importance (eqs. 6 to 8), its noise and its plan."""
@@ -173,7 +177,8 @@ class WindowGate:
         self._follow(self._select())
 
     def _weigh(self) -> None:
-        self._importance = self._step.importance(self._state, self._time(), self._extras())
+        gate = gate_of(self._point.budget_in(self._window), self._architecture.gate_budgets)
+        self._importance = self._step.importance(self._state, self._time(), self._extras(), gate)
         self._values = self._importance.tolist()
 
     def _follow(self, plan: tuple[int, ...]) -> None:

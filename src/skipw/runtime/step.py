@@ -28,13 +28,14 @@ class Step(Protocol):
     def advance(self, x: Array, state: State) -> State:
         """S(s_{t-1}, x_t) through all layers (eqs. 4 and 5 where u_t = 1). ``x`` Float[D]."""
 
-    def importance(self, state: State, time: float, extras: Array | None = None) -> Array:
+    def importance(self, state: State, time: float, extras: Array | None = None, gate: int = 0) -> Array:
         """ũ_W = σ(W_W [s_{t-1}; t] + b_W), Float[L] (eqs. 6 and 7).
 
         Args:
             state: s_{t-1}.
             time: the scaled time feature.
             extras: what else the gate sees (``gate_inputs``), Float[E]; None where that is nothing.
+            gate: which of the model's gates (``skipw.gate_budgets``).
         """
 
     def probability(self, state: State) -> Any:
@@ -65,12 +66,15 @@ class NumpyStep:
             tuple(start[layer, 0] for start in starts) for layer in range(a.num_layers)
         )
         if a.model not in DENSE:
-            weight = arrays["rnn.gate.weight"]
-            self._gate_weight = np.ascontiguousarray(weight[:, : a.hidden_size])
             timed = a.model == "skipw" and a.time_feature != "none"
-            self._gate_time = weight[:, a.hidden_size] if timed else None
-            self._gate_extras = np.ascontiguousarray(weight[:, a.hidden_size + timed :])
-            self._gate_bias = arrays["rnn.gate.bias"]
+            self._gates = tuple(
+                _GateWeights(weight, bias, a.hidden_size, timed)
+                for weight, bias in zip(
+                    np.split(arrays["rnn.gate.weight"], 1 + len(a.gate_budgets)),
+                    np.split(arrays["rnn.gate.bias"], 1 + len(a.gate_budgets)),
+                    strict=True,
+                )
+            )
         self._head = _linear(arrays, "head.output") if weights.has_head else None
         self._head_hidden = _linear(arrays, "head.hidden") if weights.has_head and a.head_hidden else None
 
@@ -84,22 +88,23 @@ class NumpyStep:
                 x = new[0]
         return tuple(after)
 
-    def importance(self, state: State, time: float, extras: Array | None = None) -> Array:
+    def importance(self, state: State, time: float, extras: Array | None = None, gate: int = 0) -> Array:
         """See :class:`Step`."""
+        own = self._gates[gate]
         with np.errstate(all="ignore"):
-            logits = self._gate_weight.dot(state[-1][-1])
-            logits += self._gate_bias
-            if self._gate_time is not None:
-                logits += self._gate_time * logits.dtype.type(time)
+            logits = own.state.dot(state[-1][-1])
+            logits += own.bias
+            if own.time is not None:
+                logits += own.time * logits.dtype.type(time)
             if extras is not None:
-                logits += self._gate_extras.dot(extras)
+                logits += own.extras.dot(extras)
             return _sigmoid(logits)
 
     def probability(self, state: State) -> Any:
         """See :class:`Step`."""
         with np.errstate(all="ignore"):
-            logits = self._gate_weight.dot(state[-1][-1])
-            logits += self._gate_bias
+            logits = self._gates[0].state.dot(state[-1][-1])
+            logits += self._gates[0].bias
             return _sigmoid(logits)[0]
 
     def scores(self, state: State) -> Array:
@@ -117,6 +122,16 @@ class NumpyStep:
             scores: Array = weight.dot(readout)
             scores += bias
         return scores
+
+
+class _GateWeights:
+    """One gate's weight Float[L, N + ...], by what its columns are for, and its bias Float[L]."""
+
+    def __init__(self, weight: Array, bias: Array, hidden: int, timed: bool) -> None:
+        self.state = np.ascontiguousarray(weight[:, :hidden])
+        self.time = weight[:, hidden] if timed else None
+        self.extras = np.ascontiguousarray(weight[:, hidden + timed :])
+        self.bias = bias
 
 
 class _GRUCell:

@@ -96,7 +96,8 @@ def expected_shapes(architecture: Architecture, *, has_head: bool = True) -> dic
         slots = a.window or 1
         timed = a.model == "skipw" and a.time_feature != "none"
         more = sum(columns(a.gate_inputs, slots, a.input_size).values())
-        shapes["rnn.gate.weight"], shapes["rnn.gate.bias"] = (slots, hidden + timed + more), (slots,)
+        rows = slots * (1 + len(a.gate_budgets))
+        shapes["rnn.gate.weight"], shapes["rnn.gate.bias"] = (rows, hidden + timed + more), (rows,)
     if a.vocabulary_size:
         shapes["embedding.weight"] = (a.vocabulary_size, a.embedding_size)
     if has_head:
@@ -221,6 +222,7 @@ def _architecture(rnn: Any, cell: str) -> Architecture:
             "select": rnn.select,
             "bound": rnn.bound,
             "gate_inputs": rnn.gate_inputs,
+            "gate_budgets": rnn.gate_budgets,
         }
     elif isinstance(rnn, ThrRNN):
         model = "skiprnn" if isinstance(rnn, SkipRNN) else "thrrnn"

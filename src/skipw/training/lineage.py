@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from skipw.errors import ParamsError
+from skipw.gate_budgets import gate_of
 from skipw.gate_inputs import columns
+from skipw.models.architecture import Architecture
 from skipw.models.saved import load_model
 from skipw.models.task import SequenceModel
 
@@ -24,6 +26,7 @@ def warm_start(model: SequenceModel, folder: Path) -> list[str]:
     The same kind of model gives all its weights; ThrRNN and SkipRNN load each other's. A model of another kind gives
     its cells, initial state and head: its own gate, if it has one, is left out, and the new gate keeps its start.
     A SkipW whose gate sees more (``gate_inputs``) takes the columns that the donor has; the others keep their start, 0.
+    Each gate of a SkipW with ``gate_budgets`` takes that which the donor has for its largest budget.
     With another ``time_scale`` the gate's columns for time are rescaled: it says what the donor's says.
 
     Args:
@@ -41,7 +44,7 @@ def warm_start(model: SequenceModel, folder: Path) -> list[str]:
         raise ParamsError(f"init_from {name}: its cells are {theirs.cell}, this model's {ours.cell}.")
     if not _same_gate(theirs.model, ours.model):
         _copy(name, donor, model, skip=("rnn.gate.",))
-    elif theirs.gate_inputs != ours.gate_inputs and set(theirs.gate_inputs) <= set(ours.gate_inputs):
+    elif _gates_differ(theirs, ours) and set(theirs.gate_inputs) <= set(ours.gate_inputs):
         _copy(name, donor, model, skip=("rnn.gate.",))
         _copy_gate(name, donor, model)
     else:
@@ -56,6 +59,11 @@ def _same_gate(theirs: str, ours: str) -> bool:
     return theirs == ours or any(theirs in kinds and ours in kinds for kinds in (DENSE, ACCUMULATING))
 
 
+def _gates_differ(theirs: Architecture, ours: Architecture) -> bool:
+    """Whether two models of one kind have gates of other inputs or for other budgets."""
+    return (theirs.gate_inputs, theirs.gate_budgets) != (ours.gate_inputs, ours.gate_budgets)
+
+
 def _rescale_time(model: SequenceModel, factor: float) -> None:
     """Multiply what the gate makes of times, which its features are divided by."""
     a, weight = model.architecture, model.get_parameter("rnn.gate.weight")
@@ -65,7 +73,7 @@ def _rescale_time(model: SequenceModel, factor: float) -> None:
 
 
 def _copy_gate(name: str, donor: SequenceModel, model: SequenceModel) -> None:
-    """The gate of a donor that sees less."""
+    """The gate of a donor that sees less, or has gates for other budgets."""
     ours, theirs = model.architecture, donor.architecture
     source, target = donor.state_dict(), model.state_dict()
     window, width = ours.window or 1, ours.input_size
@@ -81,10 +89,16 @@ def _copy_gate(name: str, donor: SequenceModel, model: SequenceModel) -> None:
         kept
     ):
         raise ParamsError(f"init_from {name}: use the same window and time_feature in both experiments.")
+    rows = torch.cat(
+        [
+            torch.arange(window) + window * gate_of(most, theirs.gate_budgets)
+            for most in (window, *ours.gate_budgets)
+        ]
+    )
     with torch.no_grad():
         target["rnn.gate.weight"].zero_()
-        target["rnn.gate.weight"][:, kept] = weight
-        target["rnn.gate.bias"].copy_(source["rnn.gate.bias"])
+        target["rnn.gate.weight"][:, kept] = weight[rows]
+        target["rnn.gate.bias"].copy_(source["rnn.gate.bias"][rows])
 
 
 def _copy(name: str, donor: nn.Module, model: nn.Module, skip: tuple[str, ...]) -> None:

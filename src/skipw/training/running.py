@@ -86,6 +86,7 @@ _SHARED_FIELDS = (
     "gate_state_gradient",
     "gate_bias",
     "gate_inputs",
+    "gate_budgets",
     "head_hidden",
     "dropout",
     "input_dropout",
@@ -113,6 +114,9 @@ def new_module(job: Job) -> tuple[TrainingModule, list[str]]:
             )
         model.embedding.weight.data.copy_(vectors)
     lineage = [] if job.init_from is None else warm_start(model, job.init_from)
+    if settings.gates_alone:
+        for name, weight in model.named_parameters():
+            weight.requires_grad_(name.startswith("rnn.gate."))
     plan = plan_of(settings, job.prepared, job.unfinished)
     teacher = teacher_of(settings, job.init_from)
     return TrainingModule(model, settings, meta["metric"], plan, teacher), lineage

@@ -56,8 +56,8 @@ class Packed:
         cell: "gru", "lstm" or "fastgrnn".
         time_scale: what the time feature is divided by.
         normaliser: kind, has_missing, has_clip, missing, clip.
-        arrays: matrices and Float32 vectors (the normaliser's are Float64) by their names, in the order in which
-            the extension takes them; None where the model has none.
+        arrays: matrices and Float32 vectors (the normaliser's are Float64, budgets Uint32) by their names, in the
+            order in which the extension takes them; None where the model has none.
     """
 
     sizes: Mapping[str, int]
@@ -107,6 +107,7 @@ def pack(weights: Weights) -> Packed:
         "hidden_size": a.hidden_size,
         "layers": a.num_layers,
         "window": a.window or 1,
+        "gates": 0 if a.model in DENSE else 1 + len(a.gate_budgets),
         "head_hidden": a.head_hidden if weights.has_head else 0,
         "outputs": a.num_outputs if weights.has_head else 0,
     }
@@ -161,18 +162,25 @@ def _initial(weights: Weights) -> Array:
 
 
 def _gate(weights: Weights) -> dict[str, Matrix | Array | None]:
+    """The budgets of gates of their own, Uint32, and each gate's parts."""
     a, arrays = weights.architecture, weights.arrays
+    packed: dict[str, Matrix | Array | None] = {"gate_budgets": None}
     if a.model in DENSE:
-        return {"gate": None, "gate_bias": None, "gate_time": None, "gate_seen": None}
-    weight = arrays["rnn.gate.weight"]
+        return packed
+    count = 1 + len(a.gate_budgets)
+    if a.gate_budgets:
+        packed["gate_budgets"] = np.array(a.gate_budgets, dtype=np.uint32)
     seen = sum(columns(a.gate_inputs, a.window or 1, a.input_size).values())
-    timed = weight.shape[1] > a.hidden_size + seen
-    return {
-        "gate": Matrix(np.ascontiguousarray(weight[:, : a.hidden_size])),
-        "gate_bias": arrays["rnn.gate.bias"],
-        "gate_time": np.ascontiguousarray(weight[:, a.hidden_size]) if timed else None,
-        "gate_seen": Matrix(np.ascontiguousarray(weight[:, -seen:])) if seen else None,
-    }
+    weights_of, biases = np.split(arrays["rnn.gate.weight"], count), np.split(arrays["rnn.gate.bias"], count)
+    for i, (weight, bias) in enumerate(zip(weights_of, biases, strict=True)):
+        timed = weight.shape[1] > a.hidden_size + seen
+        packed |= {
+            f"gate_{i}": Matrix(np.ascontiguousarray(weight[:, : a.hidden_size])),
+            f"gate_bias_{i}": np.ascontiguousarray(bias),
+            f"gate_time_{i}": np.ascontiguousarray(weight[:, a.hidden_size]) if timed else None,
+            f"gate_seen_{i}": Matrix(np.ascontiguousarray(weight[:, -seen:])) if seen else None,
+        }
+    return packed
 
 
 def _head(weights: Weights) -> dict[str, Matrix | Array | None]:

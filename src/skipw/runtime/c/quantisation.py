@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from skipw.gate_inputs import columns
 from skipw.runtime.weights import Weights
 
 __all__ = ["dequantise", "quantise", "rounded_weights"]
@@ -42,7 +43,7 @@ def dequantise(values: npt.NDArray[np.int8], scale: npt.NDArray[np.float32]) -> 
 def rounded_weights(weights: Weights) -> Weights:
     """The same model with the matrices that an int8 build computes with, for measuring what the rounding costs.
 
-    The column of the time feature, biases and word vectors stay as they are.
+    The column of the gate's time feature, biases and word vectors stay as they are.
     """
     a, arrays = weights.architecture, dict(weights.arrays)
     for name, array in arrays.items():
@@ -51,6 +52,10 @@ def rounded_weights(weights: Weights) -> Weights:
         ):
             arrays[name] = dequantise(*quantise(array))
         elif name == "rnn.gate.weight":
-            kept = array[:, a.hidden_size :]
-            arrays[name] = np.concatenate([dequantise(*quantise(array[:, : a.hidden_size])), kept], axis=1)
+            seen = sum(columns(a.gate_inputs, a.window or 1, a.input_size).values())
+            timed = array.shape[1] - seen
+            parts = [array[:, : a.hidden_size], array[:, a.hidden_size : timed], array[:, timed:]]
+            for part in (0, 2):  # C has the columns of gate_inputs as a matrix of their own
+                parts[part] = dequantise(*quantise(parts[part])) if parts[part].size else parts[part]
+            arrays[name] = np.concatenate(parts, axis=1)
     return replace(weights, arrays=arrays)

@@ -25,6 +25,7 @@ __all__ = ["memory_bytes", "write_c"]
 Array = npt.NDArray[Any]
 TEMPLATES = build.SOURCES / "board"
 PER_LINE = 8
+KINDS = {"float64": "skipw_wide", "float32": "float", "uint32": "uint32_t"}
 
 
 def write_c(
@@ -69,7 +70,7 @@ def memory_bytes(packed: Packed, wide: int = 8) -> int:
     """
     sizes = packed.sizes
     parts, blocks = {"gru": (1, 3), "lstm": (2, 4), "fastgrnn": (1, 1)}[packed.cell]
-    gate_seen = packed.arrays["gate_seen"]
+    gate_seen = packed.arrays.get("gate_seen_0")
     seen = gate_seen.inputs if isinstance(gate_seen, Matrix) else 0
     products = max(blocks * sizes["hidden_size"], sizes["head_hidden"], sizes["window"] if seen else 0)
     floats = _even(sizes["layers"] * parts * sizes["hidden_size"]) + _even(sizes["window"])
@@ -135,7 +136,7 @@ def _source(weights: Weights, packed: Packed) -> Iterator[str]:
         if isinstance(array, Matrix):
             yield from _matrix(name, array)
         else:
-            kind = "skipw_wide" if array.dtype == np.float64 else "float"
+            kind = KINDS[array.dtype.name]
             yield from _constants(kind, name, array.ravel())
     yield "static const skipw_layer layers[] = {\n"
     for layer in range(packed.sizes["layers"]):
@@ -145,8 +146,21 @@ def _source(weights: Weights, packed: Packed) -> Iterator[str]:
             f"input_bias_{layer}, state_bias_{layer}, {mix}}},\n"
         )
     yield "};\n\n"
+    yield from _gates(packed)
     yield from _classes(weights)
     yield from _model(packed)
+
+
+def _gates(packed: Packed) -> Iterator[str]:
+    arrays, count = packed.arrays, packed.sizes["gates"]
+    if not count:
+        return
+    yield "static const skipw_gate gates[] = {\n"
+    for i in range(count):
+        time = "NULL" if arrays[f"gate_time_{i}"] is None else f"gate_time_{i}"
+        state, seen = (_matrix_value(f"{name}_{i}", arrays) for name in ("gate", "gate_seen"))
+        yield f"  {{{state}, gate_bias_{i}, {time}, {seen}}},\n"
+    yield "};\n\n"
 
 
 def _matrix(name: str, matrix: Matrix) -> Iterator[str]:
@@ -163,7 +177,10 @@ def _matrix(name: str, matrix: Matrix) -> Iterator[str]:
 def _constants(kind: str, name: str, values: Array) -> Iterator[str]:
     """One array, in digits that give the same numbers back."""
     yield f"static const {kind} {name}[{len(values)}] = {{\n"
-    texts = [str(int(value)) if kind == "int8_t" else _literal(float(value), kind) for value in values]
+    texts = [
+        str(int(value)) if kind in ("int8_t", "uint32_t") else _literal(float(value), kind)
+        for value in values
+    ]
     for start in range(0, len(texts), PER_LINE):
         yield f"  {', '.join(texts[start : start + PER_LINE])},\n"
     yield "};\n"
@@ -211,14 +228,12 @@ def _model(packed: Packed) -> Iterator[str]:
             (name, str(sizes[name]))
             for name in ("kind", "cell", "select", "time_feature", "gate_inputs", "bound")
         ),
-        *((name, str(sizes[name])) for name in ("input_size", "hidden_size", "layers", "window")),
+        *((name, str(sizes[name])) for name in ("input_size", "hidden_size", "layers", "window", "gates")),
         ("time_scale", f"{_number(packed.time_scale)}f"),
         ("layer", "layers"),
         ("initial", "initial"),
-        ("gate", _matrix_value("gate", arrays)),
-        ("gate_bias", pointer("gate_bias")),
-        ("gate_time", pointer("gate_time")),
-        ("gate_seen", _matrix_value("gate_seen", arrays)),
+        ("gate", "gates" if sizes["gates"] else "NULL"),
+        ("gate_budget", pointer("gate_budgets")),
         ("hidden", _matrix_value("hidden", arrays)),
         ("output", _matrix_value("output", arrays)),
         ("hidden_bias", pointer("hidden_bias")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,8 @@ from skipw.runtime.onnx.builder import Builder
 
 __all__ = ["GateNodes", "Past", "add_cells", "add_head", "add_normaliser", "add_sigmoid"]
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+Array = npt.NDArray[Any]
+Arrays = Mapping[str, Array]
 LOWEST = float(np.finfo(np.float32).min)
 
 
@@ -191,16 +192,33 @@ class GateNodes:
         assert a.window is not None
         self._a, self.window = a, a.window
         weight = arrays["rnn.gate.weight"]
-        self._weight = b.constant(weight[:, : a.hidden_size].T, np.float32)
-        self._bias = b.constant(arrays["rnn.gate.bias"], np.float32)
         seen = sum(columns(a.gate_inputs, a.window, a.input_size).values())
-        self._seen = b.constant(weight[:, -seen:].T, np.float32) if seen else None
-        timed = a.time_feature != "none"
-        self._time = b.constant(weight[:, a.hidden_size], np.float32) if timed else None
+        self._weight = self._constant(b, weight[:, : a.hidden_size])
+        self._bias = self._constant(b, arrays["rnn.gate.bias"])
+        self._seen = self._constant(b, weight[:, -seen:]) if seen else None
+        self._time = self._constant(b, weight[:, a.hidden_size]) if a.time_feature != "none" else None
+        self._limits = b.constant(np.array(a.gate_budgets), np.int64) if a.gate_budgets else None
         self._scale = b.constant(a.time_scale, np.float32)
         self.slots = b.constant(np.arange(a.window), np.int64)
         self.length = b.constant(a.window, np.int64)
         self.zero, self.one = b.constant(0, np.int64), b.constant(1, np.int64)
+
+    def _constant(self, b: Builder, values: Array) -> str:
+        """Of one gate, a matrix transposed; of several stacked ones each so, along a new first axis."""
+        gates = np.stack(np.split(values, 1 + len(self._a.gate_budgets)))
+        turned = gates.transpose(0, 2, 1) if gates.ndim == 3 else gates
+        return str(b.constant(turned if self._a.gate_budgets else turned[0], np.float32))
+
+    def _ruling(self, b: Builder) -> Callable[[str], str]:
+        """What picks, of a constant, the part of the gate that rules under the budget in force."""
+        if self._limits is None:
+            return lambda constant: constant
+        passed = b.node("Cast", b.node("Greater", "budget", self._limits), to=_kind(np.int64))
+        count = len(self._a.gate_budgets)
+        above = b.node("ReduceSum", passed, keepdims=0)
+        # The gates of their own stand behind the first, which rules above them all.
+        index = b.node("Mod", b.node("Add", above, self.one), b.constant(count + 1, np.int64))
+        return lambda constant: str(b.node("Gather", constant, index, axis=0))
 
     def importance(self, b: Builder, driver: str, step: str, past: Past) -> str:
         """ũ_W Float[L] (eqs. 6 and 7).
@@ -211,17 +229,18 @@ class GateNodes:
             step: index of the window's first input, Int64.
             past: what came before the window.
         """
-        logits = b.node("MatMul", _reshaped(b, driver, (self._a.hidden_size,)), self._weight)
-        logits = b.node("Add", logits, self._bias)
+        own = self._ruling(b)
+        logits = b.node("MatMul", _reshaped(b, driver, (self._a.hidden_size,)), own(self._weight))
+        logits = b.node("Add", logits, own(self._bias))
         if self._time is not None:
             value = step
             if self._a.time_feature == "window":
                 value = b.node("Div", step, self.length)
             elif self._a.time_feature == "since_update":
                 value = self._since_update(b, step, past)
-            logits = b.node("Add", logits, b.node("Mul", self._time, self._scaled(b, value)))
+            logits = b.node("Add", logits, b.node("Mul", own(self._time), self._scaled(b, value)))
         if self._seen is not None:
-            logits = b.node("Add", logits, b.node("MatMul", self._extras(b, step, past), self._seen))
+            logits = b.node("Add", logits, b.node("MatMul", self._extras(b, step, past), own(self._seen)))
         return add_sigmoid(b, logits)
 
     def _extras(self, b: Builder, step: str, past: Past) -> str:

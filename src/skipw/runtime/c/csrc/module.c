@@ -62,6 +62,14 @@ static const void *take(Carver *carver, PyObject *arrays, Py_ssize_t index, size
   return result;
 }
 
+/* Room for `count` items of `item` bytes in the block, NULL while it only adds up. */
+static void *room_for(Carver *carver, size_t count, size_t item)
+{
+  void *result = carver->at ? carver->at + carver->used : NULL;
+  carver->used += (count * item + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+  return result;
+}
+
 static skipw_matrix matrix(Carver *c, PyObject *arrays, Py_ssize_t index, uint32_t outputs, uint32_t inputs, int *failed)
 {
   skipw_matrix result = {NULL, NULL, outputs, inputs};
@@ -87,16 +95,25 @@ static int carve(Model *self, Carver *c, PyObject *arrays, uint32_t head_hidden,
   }
   if (failed) return 0;
   m->initial = take(c, arrays, i, (size_t)m->layers * parts * n, sizeof(float), &failed);
-  m->gate = matrix(c, arrays, i + 1, window, n, &failed);
-  m->gate_bias = take(c, arrays, i + 2, window, sizeof(float), &failed);
-  m->gate_time = take(c, arrays, i + 3, window, sizeof(float), &failed);
-  m->gate_seen = matrix(c, arrays, i + 4, window, skipw_seen(m), &failed);
-  m->hidden = matrix(c, arrays, i + 5, head_hidden, n, &failed);
-  m->hidden_bias = take(c, arrays, i + 6, head_hidden, sizeof(float), &failed);
-  m->output = matrix(c, arrays, i + 7, outputs, head_hidden ? head_hidden : n, &failed);
-  m->output_bias = take(c, arrays, i + 8, outputs, sizeof(float), &failed);
-  m->normaliser.mean = take(c, arrays, i + 9, d, sizeof(double), &failed);
-  m->normaliser.scale = take(c, arrays, i + 10, d, sizeof(double), &failed);
+  m->gate_budget = take(c, arrays, i + 1, m->gates ? m->gates - 1 : 0, sizeof(uint32_t), &failed);
+  i += 2;
+  skipw_gate *gate = room_for(c, m->gates, sizeof *gate);
+  m->gate = gate;
+  for (uint32_t g = 0; g < m->gates && !failed; ++g, i += 4) {
+    skipw_gate one;
+    one.state = matrix(c, arrays, i, window, n, &failed);
+    one.bias = take(c, arrays, i + 1, window, sizeof(float), &failed);
+    one.time = take(c, arrays, i + 2, window, sizeof(float), &failed);
+    one.seen = matrix(c, arrays, i + 3, window, skipw_seen(m), &failed);
+    if (gate) gate[g] = one;
+  }
+  if (failed) return 0;
+  m->hidden = matrix(c, arrays, i, head_hidden, n, &failed);
+  m->hidden_bias = take(c, arrays, i + 1, head_hidden, sizeof(float), &failed);
+  m->output = matrix(c, arrays, i + 2, outputs, head_hidden ? head_hidden : n, &failed);
+  m->output_bias = take(c, arrays, i + 3, outputs, sizeof(float), &failed);
+  m->normaliser.mean = take(c, arrays, i + 4, d, sizeof(double), &failed);
+  m->normaliser.scale = take(c, arrays, i + 5, d, sizeof(double), &failed);
   m->layer = self->layers;
   return !failed;
 }
@@ -104,18 +121,18 @@ static int carve(Model *self, Carver *c, PyObject *arrays, uint32_t head_hidden,
 static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
   static char *names[] = {"sizes", "time_scale", "normaliser", "arrays", "reads_numbers", NULL};
-  uint32_t kind, cell, select, time, gate_inputs, bound, input_size, hidden_size, layers, window, head_hidden, outputs;
+  uint32_t kind, cell, select, time, gate_inputs, bound, input_size, hidden_size, layers, window, gates, head_hidden, outputs;
   uint32_t normaliser, has_missing, has_clip;
   double time_scale, missing, clip;
   PyObject *arrays;
   int reads_numbers;
   if (!PyArg_ParseTupleAndKeywords(
-          args, keywords, "(IIIIIIIIIIII)d(IIIdd)Op", names, &kind, &cell, &select, &time, &gate_inputs, &bound, &input_size, &hidden_size,
-          &layers, &window, &head_hidden, &outputs, &time_scale, &normaliser, &has_missing, &has_clip, &missing,
+          args, keywords, "(IIIIIIIIIIIII)d(IIIdd)Op", names, &kind, &cell, &select, &time, &gate_inputs, &bound, &input_size, &hidden_size,
+          &layers, &window, &gates, &head_hidden, &outputs, &time_scale, &normaliser, &has_missing, &has_clip, &missing,
           &clip, &arrays, &reads_numbers))
     return NULL;
   const uint32_t largest = 1u << 20;
-  if (layers > MAX_LAYERS || input_size > largest || hidden_size > largest || window > largest
+  if (layers > MAX_LAYERS || input_size > largest || hidden_size > largest || window > largest || gates > largest
       || head_hidden > largest || outputs > largest) {
     PyErr_Format(PyExc_ValueError, "at most %d layers and sizes of %u.", MAX_LAYERS, largest);
     return NULL;
@@ -126,7 +143,7 @@ static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *keyword
   self->reads_numbers = reads_numbers;
   self->model = (skipw_model){
       .format = SKIPW_FORMAT, .kind = kind, .cell = cell, .select = select, .time_feature = time, .gate_inputs = gate_inputs, .bound = bound,
-      .input_size = input_size, .hidden_size = hidden_size, .layers = layers, .window = window,
+      .input_size = input_size, .hidden_size = hidden_size, .layers = layers, .window = window, .gates = gates,
       .time_scale = (float)time_scale,
       .normaliser = {normaliser, has_missing, has_clip, missing, clip, NULL, NULL}};
   Carver carver = {NULL, 0};

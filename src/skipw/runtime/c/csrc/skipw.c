@@ -35,10 +35,15 @@ static int is_sound(const skipw_model *m)
     if (!fits(&layer->state, gates, m->hidden_size)) return 0;
     if (m->cell == SKIPW_FASTGRNN && !(layer->mix && layer->state_bias)) return 0;
   }
-  if (m->kind != SKIPW_DENSE && !(fits(&m->gate, m->window, m->hidden_size) && m->gate_bias)) return 0;
-  if (m->kind != SKIPW_SKIPW && (m->window != 1 || m->gate_inputs || m->bound)) return 0;
+  if (m->kind != SKIPW_DENSE && !(m->gates && m->gate)) return 0;
+  if (m->kind != SKIPW_SKIPW && (m->window != 1 || m->gate_inputs || m->bound || m->gates > 1)) return 0;
   if (m->gate_inputs > (SKIPW_SEES_SINCE_UPDATE | SKIPW_SEES_IMPORTANCE | SKIPW_SEES_INPUT | SKIPW_SEES_BUDGET)) return 0;
-  if (m->gate_inputs && !fits(&m->gate_seen, m->window, skipw_seen(m))) return 0;
+  if (m->gates > 1 && !m->gate_budget) return 0;
+  for (uint32_t i = 0; i < m->gates; ++i) {
+    const skipw_gate *gate = m->gate + i;
+    if (!(fits(&gate->state, m->window, m->hidden_size) && gate->bias)) return 0;
+    if (m->gate_inputs && !fits(&gate->seen, m->window, skipw_seen(m))) return 0;
+  }
   if (m->hidden.values && m->hidden.inputs != m->hidden_size) return 0;
   return !m->output.values || m->output.inputs == (m->hidden.values ? m->hidden.outputs : m->hidden_size);
 }
@@ -117,11 +122,23 @@ static void look_back(skipw_stream *s)
   if (m->gate_inputs & SKIPW_SEES_IMPORTANCE) memcpy(at, s->importance, m->window * sizeof(float));
 }
 
-/* What the gate sees beside state and time, times its columns, plus its bias, into from_state. */
-static const float *gate_start(skipw_stream *s)
+/* The gate of a window that opens under the K in force. */
+static const skipw_gate *ruling_gate(const skipw_stream *s)
 {
   const skipw_model *m = s->model;
-  if (!m->gate_inputs) return m->gate_bias;
+  for (uint32_t i = 1; i < m->gates; ++i)
+    if (s->budget <= m->gate_budget[i - 1]) return m->gate + i;
+  return m->gate;
+}
+
+/* Whether the importance of a window depends on the K that it opens under. */
+static int weighs_budget(const skipw_model *m) { return m->gates > 1 || (m->gate_inputs & SKIPW_SEES_BUDGET); }
+
+/* What a gate sees beside state and time, times its columns, plus its bias, into from_state. */
+static const float *gate_start(skipw_stream *s, const skipw_gate *gate)
+{
+  const skipw_model *m = s->model;
+  if (!m->gate_inputs) return gate->bias;
   if (m->gate_inputs & SKIPW_SEES_BUDGET) {
     float *values = seen_budget(s), budget = (float)s->budget;
     for (uint32_t i = 0; i < skipw_halvings(m); ++i) {
@@ -129,7 +146,7 @@ static const float *gate_start(skipw_stream *s)
       values[i] = left < 0.0f ? 0.0f : left > 1.0f ? 1.0f : left;
     }
   }
-  skipw_product(&m->gate_seen, s->seen, m->gate_bias, s->from_state);
+  skipw_product(&gate->seen, s->seen, gate->bias, s->from_state);
   return s->from_state;
 }
 
@@ -226,10 +243,11 @@ static void select_slots(skipw_stream *s)
 static void weigh(skipw_stream *s)
 {
   const skipw_model *m = s->model;
-  skipw_product(&m->gate, driver(s), gate_start(s), s->importance);
-  if (m->gate_time) {
+  const skipw_gate *gate = ruling_gate(s);
+  skipw_product(&gate->state, driver(s), gate_start(s, gate), s->importance);
+  if (gate->time) {
     const float time = time_feature(s);
-    for (uint32_t slot = 0; slot < m->window; ++slot) s->importance[slot] += m->gate_time[slot] * time;
+    for (uint32_t slot = 0; slot < m->window; ++slot) s->importance[slot] += gate->time[slot] * time;
   }
   skipw_sigmoid(s->importance, m->window);
 }
@@ -259,7 +277,7 @@ static void advance(skipw_stream *s, int processed)
     case SKIPW_THRRNN:
     case SKIPW_SKIPRNN: /* eqs. 2 and 3 */
       if (processed) {
-        skipw_product(&s->model->gate, driver(s), s->model->gate_bias, &s->increment);
+        skipw_product(&s->model->gate->state, driver(s), s->model->gate->bias, &s->increment);
         skipw_sigmoid(&s->increment, 1);
         s->accumulated = s->increment;
       } else {
@@ -318,7 +336,7 @@ int skipw_set_point(skipw_stream *s, uint32_t budget, float threshold)
   }
   s->budget = budget == SKIPW_WHOLE_WINDOW ? m->window : budget;
   s->threshold = threshold;
-  if (s->offset == 0 && (m->gate_inputs & SKIPW_SEES_BUDGET)) {
+  if (s->offset == 0 && weighs_budget(m)) {
     weigh(s); /* the window has begun, none of its inputs has passed: its importance is that at the new budget */
     select_slots(s);
   } else if (s->budget == s->budget_before && threshold == s->threshold_before) memcpy(s->selected, s->before, m->window);

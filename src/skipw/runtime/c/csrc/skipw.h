@@ -26,7 +26,7 @@
 extern "C" {
 #endif
 
-#define SKIPW_FORMAT 2u /* of skipw_model; a model made for another format is refused */
+#define SKIPW_FORMAT 3u /* of skipw_model; a model made for another format is refused */
 #define SKIPW_WHOLE_WINDOW UINT32_MAX /* as a budget: K = L */
 
 /* -DSKIPW_INT8: matrices hold int8 with one scale an output; everything else stays float. */
@@ -76,6 +76,14 @@ typedef struct {
   const float *mix;                     /* FastGRNN: zeta and nu, in (0, 1); else NULL */
 } skipw_layer;
 
+/* A gate: SkipW's of a window's L inputs; ThrRNN's and SkipRNN's one value. */
+typedef struct {
+  skipw_matrix state; /* W_W [L][N] without its further columns */
+  const float *bias;  /* [L] */
+  const float *time;  /* [L], its column for the time; NULL for SKIPW_NO_TIME */
+  skipw_matrix seen;  /* [L][E], those for gate_inputs: 1, L, D and how often L is halved; or absent */
+} skipw_gate;
+
 /* What is done to a raw input (skipw.data.normaliser); pairs of features are the joints of a pose. */
 typedef struct {
   uint32_t kind, has_missing, has_clip;
@@ -86,13 +94,12 @@ typedef struct {
 typedef struct {
   uint32_t format, kind, cell, select, time_feature, gate_inputs, bound;
   uint32_t input_size, hidden_size, layers, window; /* window 1 where the model has none */
+  uint32_t gates;              /* 0: every input is processed */
   float time_scale;
   const skipw_layer *layer;    /* [layers] */
   const float *initial;        /* [layers][1 or 2][N]: h, and c of an LSTM */
-  skipw_matrix gate;           /* W_W [L][N] without its further columns */
-  const float *gate_bias;      /* [L] */
-  const float *gate_time;      /* [L], its column for the time; NULL for SKIPW_NO_TIME */
-  skipw_matrix gate_seen;      /* [L][E], those for gate_inputs: 1, L, D and how often L is halved; or absent */
+  const skipw_gate *gate;      /* [gates]; the first rules where no other does */
+  const uint32_t *gate_budget; /* [gates - 1], ascending: the largest K of each other gate; NULL for one gate */
   skipw_matrix hidden, output; /* the head: output(ReLU(hidden(h))); either may be absent */
   const float *hidden_bias, *output_bias;
   skipw_normaliser normaliser;
