@@ -1,6 +1,6 @@
 """Which gate of a SkipW rules under which budget, where small budgets have gates of their own.
 
-docs/gates.md tells what this is for. Needs no torch. L window, K budget.
+docs/budget-gates.md tells what this is for. Needs no torch. L window, K budget.
 """
 
 from __future__ import annotations

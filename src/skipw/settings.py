@@ -57,7 +57,7 @@ class TrainSettings:
     gate_bias: float | tuple[float, ...] = value(1.0, low=-20.0, high=20.0)
     # skipw: what its gates see beside state and time (docs/gates.md).
     gate_inputs: tuple[str, ...] = value((), choices=GATE_INPUTS)
-    # skipw: the largest budget of each further gate; ascending, below L (docs/gates.md).
+    # skipw: the largest budget of each further gate; ascending, below L (docs/budget-gates.md).
     gate_budgets: tuple[int, ...] = value((), low=1)
     # The cost of an input.
     cost_per_input: float = value(0.0, low=0.0)  # λ

@@ -29,6 +29,7 @@ class Setting:
     select: str
     time_feature: str
     gate_inputs: tuple[str, ...]
+    gate_budgets: tuple[int, ...]
     weights: str
     inputs: str
     dtype: torch.dtype
@@ -64,6 +65,7 @@ class Setting:
             time_feature=self.time_feature,
             time_scale=3.0,
             gate_inputs=self.gate_inputs,
+            gate_budgets=self.gate_budgets,
         ).to(self.dtype)
         nn.init.normal_(made.gate.bias)
         nn.init.normal_(made.gate.weight)
@@ -129,6 +131,7 @@ def setting(draw: st.DrawFn) -> Setting:
         select=draw(st.sampled_from(SELECTORS)),
         time_feature=time_feature,
         gate_inputs=tuple(draw(st.lists(st.sampled_from(seen), unique=True))),
+        gate_budgets=tuple(sorted(draw(st.sets(st.integers(1, window - 1))))) if window > 1 else (),
         weights=draw(st.sampled_from(WEIGHTS)),
         inputs=draw(st.sampled_from(INPUTS)),
         dtype=draw(st.sampled_from([torch.float32, torch.float64])),

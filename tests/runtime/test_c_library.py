@@ -89,6 +89,7 @@ CASES = {
         "skipw", "lstm", window=50, settings={"gate_inputs": ["importance"], "time_feature": "none"},
         switches=((0, OperatingPoint(20, 0.3)),),
     ),
+    "skipw-gates": Case("skipw", window=6, settings={"gate_budgets": [1, 3], "gate_inputs": ["importance"]}),
     "fastgrnn-2": Case("skipw", "fastgrnn", hidden=60, layers=2, window=8, head=16),
     "thrrnn-fastgrnn": Case("thrrnn", "fastgrnn", window=None, switches=POINTS),
     **{

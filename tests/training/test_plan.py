@@ -116,9 +116,11 @@ def test_the_gates_gradient_reaches_the_states_as_far_as_it_may() -> None:
     assert norms[1] == pytest.approx(norms[2] / 2, rel=1e-4)
 
 
-@pytest.mark.parametrize("options", [{"cell": "lstm"}, {"cell": "gru", "gate_inputs": ("importance",)}])
+@pytest.mark.parametrize(
+    "options", [{"cell": "lstm"}, {"cell": "gru", "gate_inputs": ("importance",)}, {"gate_budgets": (1,)}]
+)
 def test_models_that_can_not_follow_say_so(options: dict[str, object]) -> None:
-    model = SkipW(input_size=1, hidden_size=3, window=L, **options)  # type: ignore[arg-type]
+    model = SkipW(input_size=1, hidden_size=3, window=L, **{"cell": "gru", **options})  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="follow needs"):
         model.follow(torch.zeros(1, T, 1), torch.tensor([0]))
 

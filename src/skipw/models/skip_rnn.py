@@ -61,8 +61,8 @@ class SkipW(Recurrent):
             window before, 0 at the first), "input" (the last input processed, 0 before any) and "budget" (K in force).
             Their columns of the gate's weight start at 0. Gradients reach the importance before and the input in full.
         gate_budgets: ascending budgets below L, none by default: a window that opens under K takes the gate of the
-            smallest of them that is at least K, and the first gate where there is none (docs/gates.md). All start
-            alike; ``gate`` holds the first one's L rows and then those of each.
+            smallest of them that is at least K, and the first gate where there is none (docs/budget-gates.md). All
+            start alike; ``gate`` holds the first one's L rows and then those of each.
 
     Raises:
         ShapeError: for a size below 1 or an unknown setting.
