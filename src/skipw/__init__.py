@@ -21,7 +21,9 @@ if TYPE_CHECKING:
         StreamOrderError,
     )
     from skipw.models.baselines import DenseRNN
-    from skipw.models.skip_rnn import SkipOutput, SkipRNN, SkipW, ThrRNN
+    from skipw.models.recurrent import SkipOutput
+    from skipw.models.skip_rnn import SkipRNN, ThrRNN
+    from skipw.models.skip_window import SkipW
     from skipw.operating_point import OperatingPoint, Schedule
     from skipw.ops.state import SkipState
     from skipw.runtime.governing.governor import Governor
@@ -42,7 +44,9 @@ _HOMES = {
         "StreamOrderError",
     ),
     "skipw.operating_point": ("OperatingPoint", "Schedule"),
-    "skipw.models.skip_rnn": ("SkipOutput", "SkipRNN", "SkipW", "ThrRNN"),
+    "skipw.models.recurrent": ("SkipOutput",),
+    "skipw.models.skip_rnn": ("SkipRNN", "ThrRNN"),
+    "skipw.models.skip_window": ("SkipW",),
     "skipw.models.baselines": ("DenseRNN",),
     "skipw.ops.state": ("SkipState",),
     "skipw.runtime.governing.governor": ("Governor",),

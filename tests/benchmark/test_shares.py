@@ -11,7 +11,7 @@ from skipw.benchmark.gates import accumulating_model, opened_windows, window_mod
 from skipw.benchmark.speed import dense_inference, infer, make_entries
 from skipw.benchmark.workloads import SHARES, WORKLOADS, Workload, make_inputs
 from skipw.errors import ParamsError, SkipWError
-from skipw.models.skip_rnn import SkipW
+from skipw.models.skip_window import SkipW
 
 BACKENDS = ("reference", "compact")
 

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from skipw.benchmark.workloads import Workload
 from skipw.errors import ParamsError
 from skipw.fastgrnn import FastGRNNCell
-from skipw.models.skip_rnn import SkipRNN, SkipW, ThrRNN
+from skipw.models.skip_rnn import SkipRNN, ThrRNN
+from skipw.models.skip_window import SkipW
 from skipw.ops.state import LayerState, SkipState
 
 __all__ = ["Prepared", "accumulating_model", "opened_windows", "window_model"]

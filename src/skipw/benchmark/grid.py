@@ -16,7 +16,7 @@ from skipw.benchmark.workloads import Workload
 from skipw.evaluation.shared_prefix import run_points
 from skipw.models.architecture import Architecture
 from skipw.models.saved import load_model
-from skipw.models.skip_rnn import SkipW
+from skipw.models.skip_window import SkipW
 from skipw.models.task import SequenceModel
 from skipw.operating_point import OperatingPoint
 

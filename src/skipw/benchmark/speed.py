@@ -14,7 +14,8 @@ from skipw.benchmark.records import SpeedRecord
 from skipw.benchmark.timing import Contestant, Rounds, Spread, interleave, ratios
 from skipw.benchmark.workloads import Workload
 from skipw.errors import SkipWError
-from skipw.models.skip_rnn import SkipOutput, SkipW
+from skipw.models.recurrent import SkipOutput
+from skipw.models.skip_window import SkipW
 
 __all__ = ["Entry", "dense_inference", "dense_step", "infer", "make_entries", "measure_speed", "train_step"]
 

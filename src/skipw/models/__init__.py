@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skipw.models.baselines import DenseRNN
-    from skipw.models.skip_rnn import SkipRNN, SkipW, ThrRNN
+    from skipw.models.skip_rnn import SkipRNN, ThrRNN
+    from skipw.models.skip_window import SkipW
 
 __all__ = ["DenseRNN", "SkipRNN", "SkipW", "ThrRNN"]
 
 _HOMES = {
     "DenseRNN": "skipw.models.baselines",
     "SkipRNN": "skipw.models.skip_rnn",
-    "SkipW": "skipw.models.skip_rnn",
+    "SkipW": "skipw.models.skip_window",
     "ThrRNN": "skipw.models.skip_rnn",
 }
 

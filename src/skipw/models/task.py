@@ -13,7 +13,7 @@ from skipw.models.architecture import Architecture
 from skipw.models.heads import Head
 
 if TYPE_CHECKING:
-    from skipw.models.skip_rnn import SkipOutput
+    from skipw.models.recurrent import SkipOutput
     from skipw.operating_point import OperatingPoint, Schedule
     from skipw.ops.state import SkipState
 
@@ -146,7 +146,8 @@ class SequenceModel(nn.Module):
 def _build_rnn(architecture: Architecture) -> nn.Module:
     """The recurrent layers, with the gate's bias at its start values."""
     from skipw.models.baselines import DenseRNN
-    from skipw.models.skip_rnn import SkipRNN, SkipW, ThrRNN
+    from skipw.models.skip_rnn import SkipRNN, ThrRNN
+    from skipw.models.skip_window import SkipW
 
     a = architecture
     sizes = (a.cell, a.input_size, a.hidden_size, a.num_layers)

@@ -210,7 +210,8 @@ def _cell_kind(rnn: Any) -> str:
 
 def _architecture(rnn: Any, cell: str) -> Architecture:
     """The architecture of bare recurrent layers; the output that it has to name is never there."""
-    from skipw.models.skip_rnn import SkipRNN, SkipW, ThrRNN
+    from skipw.models.skip_rnn import SkipRNN, ThrRNN
+    from skipw.models.skip_window import SkipW
 
     settings: dict[str, Any] = {}
     if isinstance(rnn, SkipW):

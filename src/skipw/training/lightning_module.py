@@ -14,7 +14,7 @@ from torch import Tensor
 from skipw.errors import SkipWError
 from skipw.models.baselines import random_updates
 from skipw.models.metrics import measure
-from skipw.models.skip_rnn import SkipW
+from skipw.models.skip_window import SkipW
 from skipw.models.task import SequenceModel, TaskOutput
 from skipw.operating_point import OperatingPoint
 from skipw.training.budgets import Pass, largest_point, passes_for_step
