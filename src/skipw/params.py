@@ -188,8 +188,8 @@ def _check_settings(settings: TrainSettings, where: str) -> None:
         _check_budgets(settings, settings.window, where)
     if settings.plan_inputs is not None:
         _check_plan(settings, where)
-    if settings.gates_alone and settings.model not in SEARCHED:
-        raise ParamsError(f"{where}.gates_alone: {settings.model} has no gate to train; leave it out.")
+    if settings.train_only and settings.model not in SEARCHED:
+        raise ParamsError(f"{where}.train_only: {settings.model} has no gate; leave it out.")
     if settings.teacher and settings.init_from is None:
         raise ParamsError(
             f"{where}.teacher: the teacher is the model of init_from; name one, or leave it out."

@@ -99,7 +99,8 @@ class TrainSettings:
     distort_angle: float = value(0.0, low=0.0, high=180.0)
     distort_scale: float = value(0.0, low=0.0, high=0.9)
     distort_share: float = value(1.0, low=0.0, high=1.0)
-    gates_alone: bool = False  # only the gates are trained; cells, initial state and head stay as they came
+    # What is trained: the gates alone, everything but the gates, or (null) all of it; the rest stays as it came.
+    train_only: str | None = value(None, choices=("gates", "cells"))
     # The optimiser (Adam) and the run.
     steps: int = value(2000, low=1)  # batches in all
     batch_size: int = value(64, low=1)  # sequences of a step, over all devices

@@ -98,17 +98,17 @@ def test_a_model_trained_for_a_budget_is_validated_at_it(
             assert figure.iloc[0] == pytest.approx(share, abs=0.05)  # gates are open at first
 
 
-def test_gates_alone_leave_everything_else_as_it_came(
+def test_a_training_of_gates_alone_leaves_everything_else_as_it_came(
     settings: Settings, adding: Path, tmp_path: Path
 ) -> None:
-    """And of the gates those that no budget of this training asks."""
-    common = {"steps": 20, "val_every": 20, "hidden_size": 8, "cost_per_input": 1e-2}
+    """And of the gates those that no budget of this training asks; one of cells alone leaves the gates."""
+    common = {"steps": 20, "val_every": 20, "hidden_size": 8, "cost_per_input": 1e-4}
     own = {
         "gate_budgets": (1, 3),
         "budget": 3,
         "budget_range": (2, 3),
         "random_budget": 1.0,
-        "gates_alone": True,
+        "train_only": "gates",
     }
     fit(settings("adding", **common), adding, tmp_path / "a", scratch=tmp_path, progress=False)
     chosen = settings("adding", experiment="adding-more", init_from="adding-skipw", **common, **own)
@@ -122,13 +122,19 @@ def test_gates_alone_leave_everything_else_as_it_came(
         first, one, three = weight.chunk(3)
         assert torch.equal(first, theirs[name]) and torch.equal(one, theirs[name])
         assert not torch.equal(three, theirs[name])
+    own["train_only"] = "cells"
+    chosen = settings("adding", experiment="adding-on", init_from="adding-more", **common, **own)
+    fit(chosen, adding, tmp_path / "c", scratch=tmp_path, init_from=tmp_path / "b", progress=False)
+    before, after = model.state_dict(), load_model(tmp_path / "c")[0].state_dict()
+    kept = {name for name, weight in before.items() if torch.equal(weight, after[name])}
+    assert kept == {"rnn.gate.weight", "rnn.gate.bias"}
 
 
-def test_gates_alone_needs_gates(tmp_path: Path) -> None:
+def test_a_part_of_a_model_without_gates_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "params.yaml"
-    entry = "{dataset: har, model: dense, gates_alone: true, start: data/prepared/har}"
+    entry = "{dataset: har, model: dense, train_only: gates, start: data/prepared/har}"
     file.write_text(f"train:\n  experiments:\n    har-dense: {entry}\n")
-    with pytest.raises(ParamsError, match="gates_alone: dense has no gate to train"):
+    with pytest.raises(ParamsError, match="train_only: dense has no gate"):
         load(file)
 
 

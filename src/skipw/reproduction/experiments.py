@@ -70,7 +70,7 @@ WORDS = {
     "budget": "trained at K = {}",
     "gate_inputs": "gates see {}",
     "gate_budgets": "gates of their own up to K = {}",
-    "gates_alone": "gates alone trained",
+    "train_only": "{} alone trained",
     "plan_inputs": "gates follow a plan of {} of the inputs",
     "plan_until": "until {} of the training",
     "plan_weight": "",

@@ -114,9 +114,10 @@ def new_module(job: Job) -> tuple[TrainingModule, list[str]]:
             )
         model.embedding.weight.data.copy_(vectors)
     lineage = [] if job.init_from is None else warm_start(model, job.init_from)
-    if settings.gates_alone:
+    if settings.train_only is not None:
         for name, weight in model.named_parameters():
-            weight.requires_grad_(name.startswith("rnn.gate."))
+            gate = name.startswith("rnn.gate.")
+            weight.requires_grad_(weight.requires_grad and gate == (settings.train_only == "gates"))
     plan = plan_of(settings, job.prepared, job.unfinished)
     teacher = teacher_of(settings, job.init_from)
     return TrainingModule(model, settings, meta["metric"], plan, teacher), lineage
