@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -228,6 +230,13 @@ def test_outputs_are_all_or_last() -> None:
         ({"time_feature": "t"}, "time_feature must be one of steps, window, since_update, none, got 't'"),
         ({"time_scale": 0}, "time_scale must be positive"),
         ({"time_scale": float("nan")}, "time_scale must be positive"),
+        ({"time_scale": float("inf")}, "time_scale must be positive and finite, got inf"),
+        ({"time_scale": "a"}, "time_scale must be positive and finite, got 'a'"),
+        ({"time_scale": None}, "time_scale must be positive"),
+        ({"selection_softness": "a"}, "selection_softness must be positive"),
+        ({"window": np.bool_(True)}, "window must be a whole number"),
+        ({"gate_inputs": None}, "gate_inputs must be a list out of"),
+        ({"gate_inputs": 3}, "gate_inputs must be a list out of"),
         ({"gate_state_gradient": -0.1}, "gate_state_gradient must be a number of at least 0"),
         ({"gate_state_gradient": float("nan")}, "gate_state_gradient"),
         ({"cell": "rnn"}, r"'gru', 'lstm' or a factory f\(input_size, hidden_size\), got 'rnn'"),
@@ -242,6 +251,80 @@ def test_constructors(settings: dict[str, Any], message: str) -> None:
     arguments = {"cell": "gru", "input_size": 3, "hidden_size": 5, "window": 4, **settings}
     with pytest.raises(ShapeError, match=message):
         skipw.SkipW(**arguments)
+
+
+def test_sizes_of_numpy_are_sizes() -> None:
+    model = skipw.SkipW("gru", np.int64(3), np.int32(5), np.int64(2), window=np.int64(4))
+    assert model(X).output.shape == (2, X.shape[1], 5)
+    assert (type(model.window), type(model.hidden_size)) == (int, int)
+
+
+def test_what_draws_is_a_generator() -> None:
+    with pytest.raises(ShapeError, match=r"generator must be a torch.Generator, got 3; use torch.Generator"):
+        skip(select="sample")(X, generator=3)
+
+
+def _half(model: Any) -> None:
+    gate = {name: weight.half() for name, weight in model.state_dict().items() if name.startswith("gate")}
+    model.load_state_dict({**model.state_dict(), **gate}, assign=True)
+
+
+SPOILED: dict[str, tuple[Callable[[Any], object], str]] = {
+    "gate half": (_half, r"the gate's weight must be torch.float32 \[6, 6\] on cpu, got torch.float16"),
+    "gate double": (lambda m: m.gate.double(), "the gate's weight must be torch.float32"),
+    "cells double": (lambda m: m.cells[1].double(), r"cells\[1\].weight_ih must be torch.float32 \[15, 5\]"),
+    "initial state": (
+        lambda m: setattr(m, "initial_state", nn.Parameter(m.initial_state.double())),
+        r"state.* must be torch.float32",
+    ),
+    "weight shape": (
+        lambda m: setattr(m.cells[0], "weight_hh", nn.Parameter(torch.ones(15, 4))),
+        r"cells\[0\].weight_hh must be torch.float32 \[15, 5\] on cpu, got torch.float32 \[15, 4\]",
+    ),
+    "gate shape": (
+        lambda m: setattr(m.gate, "weight", nn.Parameter(torch.ones(6, 5))),
+        r"the gate's weight must be torch.float32 \[6, 6\] on cpu, got torch.float32 \[6, 5\]",
+    ),
+    "gate rows": (
+        lambda m: setattr(m.gate, "bias", nn.Parameter(torch.ones(5))),
+        r"the gate's bias must be .* \[6\]",
+    ),
+}
+
+
+@pytest.mark.parametrize("backend", ["native", "auto"])
+@pytest.mark.parametrize("spoiled", SPOILED)
+def test_native_reads_no_tensor_of_another_kind(spoiled: str, backend: str) -> None:
+    """It would take its memory for something else."""
+    model, (spoil, message) = skip(layers=2), SPOILED[spoiled]
+    spoil(model)
+    with pytest.raises(ShapeError, match=message):
+        model(X, backend=backend)
+
+
+def test_a_gate_without_bias_is_left_to_others() -> None:
+    model = skip()
+    model.gate.bias = None
+    assert torch.equal(model(X).updates, model(X, backend="reference").updates)
+    with pytest.raises(BackendUnavailableError, match="a gate with a bias"):
+        model(X, backend="native")
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("importance", lambda value: value.double()),
+        ("step", lambda value: value.int()),
+        ("selected", lambda value: value.float()),
+        ("threshold", lambda value: value.float()),
+        ("used", lambda value: value[:1]),
+    ],
+)
+def test_a_state_of_other_types_is_refused(name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    model = skip()
+    state = model(X).state
+    with pytest.raises(ShapeError, match="state"):
+        model(X, state=dataclasses.replace(state, **{name: change(getattr(state, name))}))
 
 
 @pytest.mark.parametrize("backend", EVERY_CELL)

@@ -8,8 +8,23 @@ import torch
 from torch import Tensor
 
 from skipw.errors import BudgetError, ShapeError
+from skipw.ops.state import SkipState
 
-__all__ = ["check_input", "check_kind", "checked_lengths", "checked_updates"]
+COUNTERS = {
+    **dict.fromkeys(("step", "offset", "used", "last_update", "budget"), torch.long),
+    **dict.fromkeys(("selected", "recent"), torch.bool),
+    "threshold": torch.float64,
+}
+VALUES = ("importance", "noise", "accumulated", "increment", "last_input")
+
+__all__ = [
+    "check_counters",
+    "check_generator",
+    "check_input",
+    "check_kind",
+    "checked_lengths",
+    "checked_updates",
+]
 
 
 def check_input(x: Tensor, input_size: int, weight: Tensor, outputs: str) -> None:
@@ -27,6 +42,14 @@ def check_input(x: Tensor, input_size: int, weight: Tensor, outputs: str) -> Non
         )
     if outputs not in ("all", "last"):
         raise ShapeError(f"outputs must be 'all' or 'last', got {outputs!r}.")
+
+
+def check_generator(generator: object) -> None:
+    """What the selectors draw from is torch's generator, or None."""
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise ShapeError(
+            f"generator must be a torch.Generator, got {generator!r}; use torch.Generator().manual_seed(...)."
+        )
 
 
 def checked_lengths(lengths: Tensor | Sequence[int] | None, x: Tensor) -> Tensor:
@@ -65,6 +88,25 @@ def checked_updates(updates: Tensor | None, at: object, x: Tensor) -> Tensor | N
         )
         raise ShapeError(f"updates must be Bool{list(x.shape[:2])}, got {got}.")
     return updates.to(x.device)
+
+
+def check_counters(state: SkipState, x: Tensor) -> None:
+    """What a state holds beside the layers' values, where it holds it, has a row for each of x's and the types that
+    models give it.
+    """
+    for name, dtype in COUNTERS.items():
+        value = getattr(state, name)
+        if value is not None and (
+            value.dtype is not dtype or value.shape[0] != x.shape[0] or value.device != x.device
+        ):
+            raise ShapeError(
+                f"state.{name} must be {dtype} with {x.shape[0]} rows on {x.device}, got {value.dtype} "
+                f"{list(value.shape)} on {value.device}; hand on the state as a call returned it."
+            )
+    for name in VALUES:
+        value = getattr(state, name)
+        if value is not None:
+            check_kind((value,), x)
 
 
 def check_kind(given: tuple[Tensor, ...], x: Tensor) -> None:

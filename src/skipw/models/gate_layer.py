@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 
-from skipw.errors import ShapeError
-
-__all__ = ["checked_factor", "new_gate", "repeated", "widened"]
+__all__ = ["new_gate", "repeated", "widened"]
 
 
 def new_gate(features: int, outputs: int, bias: float) -> nn.Linear:
@@ -37,10 +33,3 @@ def repeated(gate: nn.Linear, times: int) -> nn.Linear:
         gate.bias = nn.Parameter(gate.bias.detach().repeat(times))
         gate.out_features *= times
     return gate
-
-
-def checked_factor(value: Any) -> float:
-    """``gate_state_gradient``, a number of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        raise ShapeError(f"gate_state_gradient must be a number of at least 0, got {value!r}.")
-    return float(value)

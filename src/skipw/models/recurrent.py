@@ -12,8 +12,16 @@ from torch import Tensor, nn
 
 from skipw import equations
 from skipw.errors import BudgetError, ShapeError
-from skipw.models.call_checks import check_input, check_kind, checked_lengths, checked_updates
+from skipw.models.call_checks import (
+    check_counters,
+    check_generator,
+    check_input,
+    check_kind,
+    checked_lengths,
+    checked_updates,
+)
 from skipw.models.cells import CellSpec, make_cell, state_parts
+from skipw.models.setting_checks import checked_size
 from skipw.operating_point import OperatingPoint, Schedule
 from skipw.ops import dispatch
 from skipw.ops.call import Call, Gate
@@ -69,9 +77,7 @@ class Recurrent(nn.Module, ABC):
     ) -> None:
         super().__init__()
         sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
-        for name, size in sizes.items():
-            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-                raise ShapeError(f"{name} must be a whole number of at least 1, got {size!r}.")
+        input_size, hidden_size, num_layers = (checked_size(size, name) for name, size in sizes.items())
         if initial_state not in ("trainable", "zeros"):
             raise ShapeError(f"initial_state must be 'trainable' or 'zeros', got {initial_state!r}.")
         self.cell = cell
@@ -161,6 +167,7 @@ class Recurrent(nn.Module, ABC):
             BackendUnavailableError: if the named backend cannot serve this call.
         """
         check_input(x, self.input_size, self._a_weight(x), outputs)
+        check_generator(generator)
         full = checked_lengths(lengths, x)
         mask = checked_updates(updates, at, x)
         schedule = Schedule.of(None) if mask is not None else self._checked_schedule(at)
@@ -273,6 +280,7 @@ class Recurrent(nn.Module, ABC):
         if wrong:
             raise ShapeError(f"state was left by another kind of call: expected {'; '.join(wrong)}.")
         check_kind(given, x)
+        check_counters(state, x)
 
     @classmethod
     def from_dense(cls, dense: nn.GRU | nn.LSTM, **settings: Any) -> Self:

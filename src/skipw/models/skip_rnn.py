@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from skipw.errors import BudgetError
 from skipw.models.cells import CellSpec
-from skipw.models.gate_layer import checked_factor, new_gate
+from skipw.models.gate_layer import new_gate
 from skipw.models.recurrent import Recurrent
+from skipw.models.setting_checks import checked_factor
 from skipw.operating_point import OperatingPoint, Schedule
 from skipw.ops.call import Gate, GateKind
 
@@ -36,7 +37,7 @@ class ThrRNN(Recurrent):
         gate_bias: float = 1.0,
     ) -> None:
         super().__init__(cell, input_size, hidden_size, num_layers, initial_state=initial_state)
-        self.gate_state_gradient = checked_factor(gate_state_gradient)
+        self.gate_state_gradient = checked_factor(gate_state_gradient, "gate_state_gradient")
         self.gate = new_gate(hidden_size, 1, gate_bias)
 
     @property

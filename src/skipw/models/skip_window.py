@@ -16,9 +16,10 @@ from skipw.gate_budgets import problem as gate_budgets_problem
 from skipw.gate_inputs import GATE_INPUTS, columns, problem
 from skipw.models.architecture import BOUNDS
 from skipw.models.cells import CellSpec
-from skipw.models.gate_layer import checked_factor, new_gate, repeated, widened
+from skipw.models.gate_layer import new_gate, repeated, widened
 from skipw.models.noise import draw_noise
 from skipw.models.recurrent import Recurrent
+from skipw.models.setting_checks import checked_factor, checked_positive, checked_size
 from skipw.operating_point import OperatingPoint, Schedule
 from skipw.ops.call import Gate, GateKind
 from skipw.ops.selection_gradient import SELECTION_GRADIENTS
@@ -89,31 +90,28 @@ class SkipW(Recurrent):
         gate_budgets: Sequence[int] = (),
     ) -> None:
         super().__init__(cell, input_size, hidden_size, num_layers, initial_state=initial_state)
-        if isinstance(window, bool) or not isinstance(window, int) or window < 1:
-            raise ShapeError(f"window must be a whole number of at least 1, got {window!r}.")
+        window = checked_size(window, "window")
         if time_feature not in TIME_FEATURES:
             raise ShapeError(f"time_feature must be one of {', '.join(TIME_FEATURES)}, got {time_feature!r}.")
         if select not in SELECTORS:
             raise ShapeError(f"select must be one of {', '.join(SELECTORS)}, got {select!r}.")
-        if not time_scale > 0:
-            raise ShapeError(f"time_scale must be positive, got {time_scale!r}.")
         if selection_gradient not in SELECTION_GRADIENTS:
             known = ", ".join(SELECTION_GRADIENTS)
             raise ShapeError(f"selection_gradient must be one of {known}, got {selection_gradient!r}.")
-        if not selection_softness > 0:
-            raise ShapeError(f"selection_softness must be positive, got {selection_softness!r}.")
-        self.selection_gradient, self.selection_softness = selection_gradient, float(selection_softness)
+        self.selection_gradient = selection_gradient
+        self.selection_softness = checked_positive(selection_softness, "selection_softness")
         self.bound = bound
-        self._window, self.time_feature, self.time_scale = window, time_feature, float(time_scale)
-        self.select, self.gate_state_gradient = select, checked_factor(gate_state_gradient)
+        self._window, self.time_feature, self.select = window, time_feature, select
+        self.time_scale = checked_positive(time_scale, "time_scale")
+        self.gate_state_gradient = checked_factor(gate_state_gradient, "gate_state_gradient")
         if wrong := problem(gate_inputs, time_feature):
             raise ShapeError(f"gate_inputs must be {wrong}, got {gate_inputs!r}.")
         self.gate_inputs = tuple(name for name in GATE_INPUTS if name in gate_inputs)
-        more = sum(columns(self.gate_inputs, window, input_size).values())
+        more = sum(columns(self.gate_inputs, window, self.input_size).values())
         if wrong := gate_budgets_problem(gate_budgets, window):
             raise ShapeError(f"gate_budgets must be {wrong}, got {gate_budgets!r}.")
         self.gate_budgets = tuple(gate_budgets)
-        gate = widened(new_gate(hidden_size + (time_feature != "none"), window, gate_bias), more)
+        gate = widened(new_gate(self.hidden_size + (time_feature != "none"), window, gate_bias), more)
         self.gate = repeated(gate, 1 + len(self.gate_budgets))
 
     @property

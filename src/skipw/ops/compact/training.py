@@ -50,6 +50,8 @@ def run(call: Call, cell: PlainCell) -> Result:
     layers = _as_layers(state.layers, last)
     if call.outputs == "last":
         output = output_of(layers[-1])
+    else:
+        output = output.clone(memory_format=torch.contiguous_format)  # the tape's own must not be written to
     result = dataclasses.replace(state, layers=layers, **changes)  # type: ignore[arg-type]
     return Result(output=output, updates=updates, importance=values, state=result)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from skipw.errors import BackendUnavailableError
 from skipw.ops.call import Call, GateKind, Result
 from skipw.ops.native import library
+from skipw.ops.native.forms import check_forms
 from skipw.ops.plain_cells import plain_cell
 
 __all__ = ["run", "serve", "why_not"]
@@ -29,6 +30,8 @@ def why_not(call: Call) -> str | None:
         return f"the native backend takes float32 and float64, x is {call.x.dtype}."
     if plain_cell(call) is None:
         return "the native backend serves plain GRU, LSTM and FastGRNN cells with biases, without hooks or autocast."
+    if call.gate is not None and call.gate.bias is None:
+        return "the native backend needs a gate with a bias."
     if not plain_selection(call):
         return "the native backend has selection_gradient='zero_sum' for whole windows at one operating point only."
     return library.why_not()
@@ -48,6 +51,7 @@ def run(call: Call) -> Result:
 
     Raises:
         BackendUnavailableError: if there is no library here, or the call is none for it; ``why_not`` says it first.
+        ShapeError: if a weight or a part of the state has another dtype or shape than the rest.
     """
     reason = why_not(call)
     if reason is not None:
@@ -65,7 +69,10 @@ def serve(call: Call) -> Result:
     if call.x.shape[1] == 0:
         return reference.run(call)
     state, gate = call.state, call.gate
-    tensors = Tensors(call)
+    cell = plain_cell(call)
+    assert cell is not None  # why_not has seen to it
+    tensors = Tensors(call, cell)
+    check_forms(call, cell, tensors.layers[0].shape[-1], tensors.inputs)
     changes: dict[str, Any] = {}
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors.inputs):
         tensors.training = True
@@ -90,7 +97,7 @@ def serve(call: Call) -> Result:
     )
     return Result(
         output=last[-width] if call.outputs == "last" else output,
-        updates=updates,
+        updates=updates.detach() if gate is None else updates,
         importance=values,
         state=dataclasses.replace(state, **(changes | {"layers": layers})),
     )

@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from skipw.operating_point import Schedule
 from skipw.ops.call import Call, GateKind
 from skipw.ops.native import abi
-from skipw.ops.plain_cells import plain_cell
+from skipw.ops.plain_cells import PlainCell
 from skipw.ops.state import parts
 
 __all__ = ["Node", "Tensors", "tape_bytes"]
@@ -76,13 +76,11 @@ class Tensors:
     input, the parts of each layer's state, then the weights of each layer.
     """
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, cell: PlainCell) -> None:
         self.call, self.training, self.engine = call, False, abi.functions()
         state, gate = call.state, call.gate
         self.batch, self.steps, self.width = call.x.shape
         self.layers = [part for layer in state.layers for part in parts(layer)]
-        cell = plain_cell(call)
-        assert cell is not None  # why_not has seen to it
         self.cell = abi.CELLS[cell.name]
         self.weights = [getattr(layer, name) for layer in call.cells for name in cell.weights]
         gates = (None, None) if gate is None else (gate.weight, gate.bias)
