@@ -2,7 +2,8 @@
 
     python pipelines/reproduce.py tradeoff [--params paper/params.yaml] [--data data/paper]
 
-``all`` runs every analysis. What is missing is said in findings.json, and stops nothing.
+``all`` runs every analysis. What is missing is said in findings.json, and stops nothing; only where no model at all
+was evaluated is it an error.
 """
 
 from __future__ import annotations
@@ -14,22 +15,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from skipw.data.atomic import replaced_folder
-from skipw.errors import SkipWError
+from skipw.errors import DataFormatError, SkipWError
 from skipw.params import load
 from skipw.reproduction.analyses import ANALYSES, analyse
-from skipw.reproduction.work import Work
+from skipw.reproduction.work import REMEDY, Work
 from skipw.settings import Reproduce
 
 log = logging.getLogger("reproduce")
 
 
 def reproduce(names: Sequence[str], how: Reproduce, data: Path) -> None:
-    """Run analyses; each folder appears complete or not at all."""
+    """Run analyses; each folder appears complete or not at all.
+
+    Raises:
+        DataFormatError: if no data set has an evaluated model; no folder is touched.
+    """
     import torch
 
     torch.set_num_threads(how.num_threads)
     torch.set_flush_denormal(True)
     work = Work(data, sequences=how.sequences, batch_size=how.batch_size)
+    if not work.datasets:
+        raise DataFormatError(f"{data}: expected prepared data and an evaluated model, found none; {REMEDY}")
     for name in names:
         start = time.perf_counter()
         with replaced_folder(data / "results" / name) as folder:

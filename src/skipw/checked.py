@@ -19,14 +19,23 @@ T = TypeVar("T")
 
 
 def value(
-    default: Any, *, low: float | None = None, high: float | None = None, choices: Iterable = ()
+    default: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: Iterable = (),
+    filled: bool = False,
 ) -> Any:
-    """A dataclass field with a default and what is allowed: ``low <= value <= high``, or a choice."""
-    return field(default=default, metadata={"low": low, "high": high, "choices": tuple(choices)})
+    """A dataclass field with a default and what is allowed: ``low <= value <= high``, or a choice.
+
+    Of a list that holds for each of its values; with ``filled`` it has at least one.
+    """
+    allowed = {"low": low, "high": high, "choices": tuple(choices), "filled": filled}
+    return field(default=default, metadata=allowed)
 
 
-def refuse_unknown(given: Iterable[object], known: Iterable[str], where: str) -> None:
-    """Raise if a key is not among the known ones.
+def refuse_unknown(given: Iterable[object], known: Iterable[str], where: str, what: str = "key") -> None:
+    """Raise if a key is not among the known ones; ``what`` is what the message calls it.
 
     Raises:
         ParamsError: names the first unknown key and the known key nearest to it.
@@ -38,7 +47,7 @@ def refuse_unknown(given: Iterable[object], known: Iterable[str], where: str) ->
         near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ParamsError(
-            f"{where or 'the file'}: unknown key {key!r}; {hint}Known keys: {', '.join(known)}."
+            f"{where or 'the file'}: unknown {what} {key!r}; {hint}Known {what}s: {', '.join(known)}."
         )
 
 
@@ -108,9 +117,13 @@ def _typed_list(content: object, inner: tuple, where: str) -> tuple:
 def _typed_scalar(content: object, hint: type, where: str) -> Any:
     names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
     if hint is float and isinstance(content, (int, float)) and not isinstance(content, bool):
-        if not math.isfinite(content):
+        try:
+            number = float(content)
+        except OverflowError:  # a whole number beyond all floats
+            number = math.inf
+        if not math.isfinite(number):
             _expected("a finite number", content, where)
-        return float(content)
+        return number
     if not isinstance(content, hint) or (isinstance(content, bool) and hint is not bool):
         _expected(names[hint], content, where)
     return content
@@ -121,6 +134,8 @@ def _check_range(content: Any, allowed: Mapping[str, Any], where: str) -> None:
     if content is None or not allowed:
         return
     if isinstance(content, tuple):
+        if allowed["filled"] and not content:
+            _expected("at least one value", list(content), where)
         for i, part in enumerate(content):
             _check_range(part, allowed, f"{where}[{i}]")
         return
@@ -130,6 +145,10 @@ def _check_range(content: Any, allowed: Mapping[str, Any], where: str) -> None:
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         _expected(f"one of {', '.join(map(str, choices))}{hint}", content, where)
     if low is not None and content < low:
-        _expected(f"at least {low:g}", content, where)
+        _expected(f"at least {_plain(low)}", content, where)
     if high is not None and content > high:
-        _expected(f"at most {high:g}", content, where)
+        _expected(f"at most {_plain(high)}", content, where)
+
+
+def _plain(limit: float) -> str:
+    return str(limit) if isinstance(limit, int) else f"{limit:g}"

@@ -40,7 +40,11 @@ def halvings(budget: int, window: int) -> list[float]:
 def problem(inputs: Sequence[str], time_feature: str) -> str | None:
     """What is wrong with ``inputs`` beside this time feature, as the end of a sentence; None if nothing is."""
     known = ", ".join(GATE_INPUTS)
-    if isinstance(inputs, str) or not isinstance(inputs, Sequence) or any(name not in GATE_INPUTS for name in inputs):
+    if (
+        isinstance(inputs, str)
+        or not isinstance(inputs, Sequence)
+        or any(name not in GATE_INPUTS for name in inputs)
+    ):
         return f"a list out of {known}"
     if len(set(inputs)) < len(inputs):
         return "a list without repetitions"

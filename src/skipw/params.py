@@ -43,12 +43,22 @@ __all__ = [
 IDENTITY = ("experiment", "dataset", "model", "init_from", "start")
 RECIPE_KEYS = tuple(f.name for f in fields(TrainSettings) if f.name not in IDENTITY)
 EXPERIMENT_KEYS = (*IDENTITY[1:], *RECIPE_KEYS)
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # of an experiment, which is a folder's too
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's numbers (``1e-4`` is one) and no key twice."""
+    """YAML 1.2's numbers (``1e-4`` is one, ``010`` is ten, ``1:30`` is a text), no merge keys and no key twice.
+
+    As DVC reads the same files, ``_`` may stand between digits, and ``0b101`` is five.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        for key, _ in node.value:
+            if key.value == "<<":
+                raise ParamsError(
+                    f"line {key.start_mark.line + 1}: merge keys (<<) are not read; write the keys out, or put what "
+                    "experiments of a data set share into its recipe."
+                )
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
@@ -57,17 +67,42 @@ class _Loader(yaml.SafeLoader):
                 )
         return super().construct_mapping(node, deep)
 
+    def whole_number(self, node: yaml.ScalarNode) -> int:
+        """``0o17``, ``0x1f`` and ``0b11`` by their prefix, all else decimal."""
+        text = node.value.replace("_", "")
+        try:
+            return int(text, 0 if text.lstrip("+-")[:2] in ("0o", "0x", "0b") else 10)
+        except ValueError as error:  # thousands of digits
+            raise ParamsError(f"line {node.start_mark.line + 1}: not a whole number: {error}") from error
 
+
+# Not YAML 1.1's numbers, nor its special keys ``<<`` and ``=``.
+_Loader.yaml_implicit_resolvers = {
+    first: [one for one in resolvers if one[0].rpartition(":")[2] not in ("int", "float", "merge", "value")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+    "tag:yaml.org,2002:int",
+    re.compile(r"^[-+]?(\d[\d_]*|0o[0-7][0-7_]*|0x[\da-fA-F][\da-fA-F_]*|0b[01][01_]*)$", re.ASCII),
+    list("-+0123456789"),
 )
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^([-+]?(\d[\d_]*\.[\d_]*|\.\d[\d_]*|\d[\d_]*(?=[eE]))([eE][-+]?\d+)?"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$",
+        re.ASCII,
+    ),
+    list("-+.0123456789"),
+)
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.whole_number)
 
 
 def load(path: str | Path) -> Params:
     """Read and check a whole file of settings.
 
     Raises:
-        ParamsError: no such file, no YAML, an unknown key (the nearest known one is named), a wrong type,
+        ParamsError: no such file, no UTF-8, no YAML, an unknown key (the nearest known one is named), a wrong type,
             a value outside its range, or experiments that do not fit together.
     """
     try:
@@ -78,10 +113,17 @@ def load(path: str | Path) -> Params:
         raise ParamsError(
             f"{path}: cannot be read ({error.strerror}); pass the path of a params.yaml."
         ) from error
+    except UnicodeDecodeError as error:
+        raise ParamsError(
+            f"{path}: expected UTF-8, got the byte {error.object[error.start]:#04x} at {error.start}; "
+            "save it as UTF-8."
+        ) from error
     except yaml.YAMLError as error:
         raise ParamsError(f"{path}: not valid YAML: {error}") from error
     except ParamsError as error:
         raise ParamsError(f"{path}: {error}") from None
+    except ValueError as error:  # a date or a number whose form alone is right, such as 2026-13-01
+        raise ParamsError(f"{path}: not valid YAML: {error}") from error
     return params
 
 
@@ -105,6 +147,8 @@ def experiment_settings(params: Params, name: str) -> TrainSettings:
     refuse_unknown(own, EXPERIMENT_KEYS, where)
     recipe = params.train.recipes.get(str(own.get("dataset")), {})
     settings = build(TrainSettings, {**recipe, **own, "experiment": name}, where)
+    if settings.init_from is not None:
+        refuse_unknown([settings.init_from], experiments, f"{where}.init_from", "experiment")
     _check_settings(settings, where)
     return settings
 
@@ -121,7 +165,6 @@ def _check_experiments(params: Params) -> None:
         settings = experiment_settings(params, name)
         while settings.init_from is not None:
             where = f"train.experiments.{chain[-1]}.init_from"
-            refuse_unknown([settings.init_from], experiments, where)
             if settings.init_from in chain:
                 raise ParamsError(
                     f"{where}: {' <- '.join([*chain, settings.init_from])} is a circle; break it."
@@ -169,6 +212,11 @@ def _check_plan(settings: TrainSettings, where: str) -> None:
 
 def _check_settings(settings: TrainSettings, where: str) -> None:
     """What no single field can tell."""
+    if not NAME.fullmatch(settings.experiment):
+        raise ParamsError(
+            f"{where}: expected a name of letters, digits, '-', '_' and '.', got {settings.experiment!r}; its outputs "
+            "go into a folder of that name."
+        )
     if not settings.experiment.startswith(f"{settings.dataset}-"):
         raise ParamsError(
             f"{where}: its data set is {settings.dataset}, so call it {settings.dataset}-<something>."

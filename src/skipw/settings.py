@@ -22,6 +22,7 @@ SPACES = ("wide", "paper")
 SAMPLERS = ("auto", "tpe", "nsga2", "random")
 ACCELERATORS = ("cpu", "gpu", "auto")
 SOURCES = ("auto", "official", "mirror", "registry", "substitute")
+LARGEST_SEED = 2**32 - 1  # all generators of torch and numpy take it
 RATES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
@@ -54,7 +55,7 @@ class TrainSettings:
     initial_state: str = value("trainable", choices=("trainable", "zeros"))
     gate_state_gradient: float = value(1.0, low=0.0)  # scale of the gradient that gates send into the state
     # At the start of training; a list is repeated over the window's slots, other models take its first.
-    gate_bias: float | tuple[float, ...] = value(1.0, low=-20.0, high=20.0)
+    gate_bias: float | tuple[float, ...] = value(1.0, low=-20.0, high=20.0, filled=True)
     # skipw: what its gates see beside state and time (docs/gates.md).
     gate_inputs: tuple[str, ...] = value((), choices=GATE_INPUTS)
     # skipw: the largest budget of each further gate; ascending, below L (docs/budget-gates.md).
@@ -121,7 +122,7 @@ class TrainSettings:
     checkpoint_from: float = value(0.0, low=0.0, high=1.0)  # share of the run before which none is kept
     train_limit: int | None = value(None, low=1)  # use only the first so many sequences; null = all
     val_limit: int | None = value(None, low=1)
-    seed: int = value(0, low=0)
+    seed: int = value(0, low=0, high=LARGEST_SEED)
     num_threads: int = value(1, low=1)  # of each process
     backend: str = value("auto", choices=BACKENDS)
     # Where it runs (docs/scaling.md). A GPU is an NVIDIA one; auto takes it where there is one.
@@ -200,7 +201,7 @@ class PrepareHar:
 
 @dataclass(frozen=True)
 class Prepare:
-    seed: int = value(0, low=0)
+    seed: int = value(0, low=0, high=LARGEST_SEED)
     adding: PrepareAdding = PrepareAdding()
     mnist: PrepareMnist = PrepareMnist()
     imdb: PrepareImdb = PrepareImdb()
@@ -209,8 +210,8 @@ class Prepare:
 
 @dataclass(frozen=True)
 class Thresholds:
-    skipw: tuple[float, ...] = value((0.5,), low=0.0, high=1.0)
-    thrrnn: tuple[float, ...] = value((0.5, 0.6, 0.7, 0.8, 0.9), low=0.0, high=1.0)
+    skipw: tuple[float, ...] = value((0.5,), low=0.0, high=1.0, filled=True)
+    thrrnn: tuple[float, ...] = value((0.5, 0.6, 0.7, 0.8, 0.9), low=0.0, high=1.0, filled=True)
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ class Evaluations:
 @dataclass(frozen=True)
 class Sampling:
     rates: tuple[float, ...] = value(
-        RATES, low=0.0, high=1.0
+        RATES, low=0.0, high=1.0, filled=True
     )  # shares of inputs that random and periodic take
     evaluations: Evaluations = Evaluations()
     sequences: int | None = value(2000, low=1)  # that random is evaluated on; null = all
@@ -244,7 +245,7 @@ class SearchSettings:
     validations: int = value(10, low=2)  # a trial
     val_limit: int | None = value(2000, low=1)  # sequences that trials are judged on; null = all
     test_limit: int | None = value(None, low=1)  # sequences that the front's trials are reported on
-    seed: int = value(0, low=0)
+    seed: int = value(0, low=0, high=LARGEST_SEED)
     workers: int = value(1, low=1)  # trials side by side, one thread each
 
 
@@ -265,7 +266,7 @@ class Evaluate:
     test_limit: int | None = value(None, low=1)
     random: Sampling = Sampling()
     num_threads: int = value(1, low=1)
-    seed: int = value(0, low=0)
+    seed: int = value(0, low=0, high=LARGEST_SEED)
     backend: str = value("auto", choices=BACKENDS)
 
 

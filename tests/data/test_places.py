@@ -127,6 +127,24 @@ def test_a_folder_of_ones_own_takes_hars_place(har_folder: Path, tmp_path: Path)
     assert har.ACTIONS[0] == "JUMPING"
 
 
+def test_a_bad_file_of_a_folder_of_ones_own_is_named_as_it_is(har_folder: Path, tmp_path: Path) -> None:
+    path = har_folder / "X_train.txt"
+    path.write_text("oops," + path.read_text().partition(",")[2])
+    with pytest.raises(DataUnavailableError) as caught:
+        obtain("har", places.parts_of("har", folder=str(har_folder)), tmp_path / "raw/har", "auto", silence)
+    said = str(caught.value)
+    assert f"{path}, line 1: expected a finite number in column 1" in said
+    assert ".tmp" not in said and "SKIPW_MIRROR" not in said
+
+
+def test_a_list_of_classes_may_begin_with_a_byte_order_mark(har_folder: Path, tmp_path: Path) -> None:
+    (har_folder / "classes.txt").write_text("walk\nrun\n", encoding="utf-8-sig")
+    record = obtain(
+        "har", places.parts_of("har", folder=str(har_folder)), tmp_path / "raw/har", "auto", silence
+    )
+    assert record["parts"]["poses"]["classes"] == ["walk", "run"]
+
+
 def test_a_change_in_a_folder_is_noticed_and_its_absence_is_not_missed(
     har_folder: Path, tmp_path: Path
 ) -> None:

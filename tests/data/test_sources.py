@@ -124,6 +124,19 @@ def test_a_failure_leaves_the_old_data_alone(tmp_path: Path) -> None:
     assert read_record(raw)["data_source"] == "mirror"
 
 
+def test_a_substitute_that_was_asked_for_is_announced_as_such(tmp_path: Path) -> None:
+    said: list[str] = []
+    parts = part_of(official=Place("never"), substitute=Place("simulated"))
+    obtain("ds", parts, tmp_path / "raw/ds", "substitute", said.append)
+    assert said == ["Something else (made-up) stands in for The data, as download.ds.source asks."]
+
+
+def test_a_place_that_cannot_be_written_to_is_a_message(tmp_path: Path) -> None:
+    (tmp_path / "raw").write_text("a file")
+    with pytest.raises(DataFormatError, match=r"raw/ds cannot be made \(.*; name a place below a folder"):
+        obtain("ds", part_of(official=Place("abc")), tmp_path / "raw/ds", "auto", silence)
+
+
 def test_a_source_that_a_data_set_lacks_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataUnavailableError, match="no source of the kind 'registry', only official"):
         obtain("ds", part_of(official=Place("abc")), tmp_path / "raw/ds", "registry", silence)

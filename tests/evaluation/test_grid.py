@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -263,6 +265,21 @@ def test_a_grid_survives_its_file_and_a_damaged_one_is_refused(
         read_grid(tmp_path / "grid.csv")
     with pytest.raises(DataFormatError, match="not a readable grid"):
         read_grid(tmp_path / "absent.csv")
+
+
+@pytest.mark.parametrize(
+    ("column", "wrong", "kind"),
+    [("value", "0.1.2", "number"), ("budget", "2.5", "whole number"), ("sequences", "x", "whole")],
+)
+def test_a_damaged_number_is_named_with_its_place(tmp_path: Path, column: str, wrong: str, kind: str) -> None:
+    values = {"experiment": "adding-skipw", "budget": "2", "value": "0.5", "sequences": "9"}
+    rows = [[values.get(name, "") for name in GRID_COLUMNS] for _ in range(3)]
+    rows[1][GRID_COLUMNS.index(column)] = wrong
+    path = tmp_path / "grid.csv"
+    path.write_text("\n".join(",".join(row) for row in [list(GRID_COLUMNS), *rows]))
+    words = rf"grid\.csv, line 3: {column}: expected a {kind}.*, got '{wrong}'; run the evaluate stage again"
+    with pytest.raises(DataFormatError, match=words):
+        read_grid(path)
 
 
 def test_the_count_is_over_what_the_model_bounds(split: Split, make_model) -> None:

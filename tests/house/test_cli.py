@@ -95,6 +95,20 @@ def test_front_shows_the_points_cheapest_first(tmp_path: Path, monkeypatch: pyte
     assert "http://127.0.0.1:5000/#/compare" in result.output
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_front_never_breaks_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    (tmp_path / "pareto" / "mnist").mkdir(parents=True)
+    write_front(tmp_path / "pareto" / "mnist")
+    monkeypatch.setattr(cli.front, "_compare_link", lambda *_: None)
+    monkeypatch.setenv("COLUMNS", "50")
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    lines = skipw("front", "mnist", "--data", tmp_path).output.splitlines()
+    assert any("mnist-dense" in line and "most-accurate" in line for line in lines)
+    assert any("knee, cheapest" in line for line in lines)
+    assert any("│" in line for line in lines) is not terminal  # no room for a frame
+
+
 def test_front_of_shipped_models_where_none_was_made_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +171,20 @@ def test_json_csv_and_standard_input_are_the_same(model: Path, tmp_path: Path) -
     assert answers(skipw("predict", model, tmp_path / "one.csv")) == [one]
 
 
+@pytest.mark.parametrize("name", ["one.csv", "one.json"])
+def test_a_byte_order_mark_changes_nothing(model: Path, tmp_path: Path, name: str) -> None:
+    text = json.dumps(SEQUENCE) if name == "one.json" else CSV.removeprefix("x,y\n")
+    (tmp_path / name).write_text(text, encoding="utf-8-sig")
+    expected = answers(skipw("predict", model, "-", text=text))
+    assert answers(skipw("predict", model, tmp_path / name)) == expected
+    assert answers(skipw("predict", model, "-", text="\ufeff" + text)) == expected
+
+
+def test_a_table_of_titles_alone_is_a_message(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("x,y\n")
+    assert "holds titles only" in skipw("predict", model, tmp_path / "one.csv").output
+
+
 def test_the_operating_point_is_obeyed(model: Path) -> None:
     (none,) = answers(skipw("predict", model, "-", "--budget", 0, text=CSV))
     (all_,) = answers(skipw("predict", model, "-", "--threshold", 0, text=CSV))
@@ -171,6 +199,10 @@ def test_the_operating_point_is_obeyed(model: Path) -> None:
         ("1,2\n3,x\n5,6", "line 2"),
         ("[[1, 2], [3, 4, 5]]", "same width"),
         ("{}", "expected a sequence"),
+        ('{"a": 1}', "got an object with 'a'."),
+        ('{"sequence": null}', "got null."),
+        ("0.1,oops\n0.2,1\n", "line 1: expected numbers with commas between, got 'oops' in field 2"),
+        ("x,y\na,b\n0.2,1\n", "line 2: expected numbers with commas between, got 'a' in field 1"),
     ],
 )
 def test_bad_input_is_a_message(model: Path, text: str, words: str) -> None:

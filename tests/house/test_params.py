@@ -74,6 +74,14 @@ def test_numbers_are_those_of_yaml_1_2(tmp_path: Path) -> None:
     assert (settings.learning_rate, settings.time_scale, settings.clip) == (1e-4, 20.0, None)
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("010", 10), ("0o10", 8), ("0x10", 16), ("0b10", 2), ("1_000", 1000), ("4294967295", 2**32 - 1)],
+)
+def test_whole_numbers_are_those_of_yaml_1_2(tmp_path: Path, text: str, number: int) -> None:
+    assert load_text(tmp_path, f"evaluate: {{seed: {text}}}").evaluate.seed == number
+
+
 def test_a_bias_is_a_number_or_one_for_each_slot(tmp_path: Path) -> None:
     loaded = load_text(tmp_path, SMALL.replace("window: 5", "window: 5, gate_bias: [1, -0.5]"))
     assert params.experiment_settings(loaded, "adding-skipw").gate_bias == (1.0, -0.5)
@@ -97,6 +105,19 @@ def test_a_bias_is_a_number_or_one_for_each_slot(tmp_path: Path) -> None:
         ("download: {har: {folder: 3}}", ["download.har.folder", "a text"]),
         ("scale: laptop\nscale: paper", ["'scale' stands there twice"]),
         ("scale: [", ["not valid YAML"]),
+        ("scale: 2026-13-01", ["not valid YAML", "month"]),
+        ("evaluate: {thresholds: {skipw: []}}", ["evaluate.thresholds.skipw", "at least one value, got []"]),
+        ("evaluate: {thresholds: {thrrnn: []}}", ["evaluate.thresholds.thrrnn", "at least one value"]),
+        ("evaluate: {random: {rates: []}}", ["evaluate.random.rates", "at least one value"]),
+        ("train: {recipes: {mnist: {gate_bias: []}}}", ["mnist.gate_bias", "at least one value"]),
+        ("evaluate: {seed: 18446744073709551616}", ["evaluate.seed", "at most 4294967295"]),
+        ("prepare: {seed: 4294967296}", ["prepare.seed", "at most 4294967295"]),
+        ("search: {har: {seed: 4294967296}}", ["search.har.seed", "at most 4294967295"]),
+        ("train: {recipes: {mnist: {seed: 4294967296}}}", ["mnist.seed", "at most 4294967295"]),
+        (f"prepare: {{imdb: {{val_share: 1{'0' * 400}}}}}", ["prepare.imdb.val_share", "a finite number"]),
+        (f"evaluate: {{seed: 1{'0' * 5000}}}", ["line 1: not a whole number"]),
+        ("evaluate: {batch_size: 1:30}", ["evaluate.batch_size", "'1:30' (str)"]),
+        ("prepare: &a {seed: 1}\nevaluate:\n  <<: *a", ["line 3: merge keys (<<) are not read"]),
         ("train: {recipes: {mnits: {}}}", ["train.recipes", "did you mean 'mnist'"]),
         ("train: {recipes: {mnist: {hiden_size: 3}}}", ["train.recipes.mnist", "did you mean 'hidden_size'"]),
         ("train: {recipes: {mnist: {model: skipw}}}", ["train.recipes.mnist", "unknown key 'model'"]),
@@ -117,8 +138,18 @@ def test_what_is_wrong_is_refused(tmp_path: Path, wrong: str, words: list[str]) 
         (
             "init_from: adding-skipw,",
             "init_from: adding-skip,",
-            ["models/adding/adding-skip,", "got 'data/models"],
+            [
+                "adding-skipw-sparse.init_from: unknown experiment 'adding-skip'",
+                "did you mean 'adding-skipw'",
+            ],
         ),
+        (
+            "init_from: adding-skipw,",
+            "init_from: adding-random,",
+            ["models/adding/adding-random,", "got 'data/models"],
+        ),
+        ("adding-random:", "adding-/../../../esc:", ["expected a name of letters", "'adding-/../../../esc'"]),
+        ("adding-random:", '"adding-a b":', ["expected a name of letters", "'adding-a b'"]),
         ("adding-random:", "noise:", ["train.experiments.noise", "call it adding-<something>"]),
         ("model: random", "model: periodic", ["needs no entry"]),
         ("steps: 7", "stesp: 7", ["adding-random", "did you mean 'steps'"]),
@@ -153,6 +184,13 @@ def test_an_unknown_experiment_names_the_nearest(tmp_path: Path) -> None:
 def test_a_missing_file_is_an_error_of_settings(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match="cannot be read"):
         params.load(tmp_path / "absent.yaml")
+
+
+def test_a_file_of_another_encoding_is_an_error_of_settings(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_bytes("report: {title: Größe}".encode("latin-1"))
+    with pytest.raises(ParamsError, match="params.yaml: expected UTF-8, got the byte 0xf6 at 18"):
+        params.load(file)
 
 
 def test_every_known_key_of_a_recipe_is_a_setting() -> None:

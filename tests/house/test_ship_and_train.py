@@ -115,6 +115,18 @@ def test_else_it_is_trained_and_the_difference_is_named(
     assert "it started from another adding-skipw" in caplog.text
 
 
+@pytest.mark.parametrize("more", [[], ["--no-tracking"]], ids=str)
+def test_without_prepared_data_the_stage_to_run_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, more: list[str]
+) -> None:
+    params = write_params(tmp_path / "params.yaml", "adding", tmp_path)
+    places = ["--params", str(params), "--data", str(tmp_path), "--scratch", str(tmp_path / "scratch")]
+    with pytest.raises(SystemExit, match="1"):
+        train.main(["adding-skipw", *places, *more])
+    assert "train adding-skipw: " in caplog.text and "pipelines/prepare.py" in caplog.text
+    assert not (tmp_path / "scratch").exists()
+
+
 def write_texts(data: Path) -> None:
     """Made-up reviews: ten words with vectors, positive if the ninth occurs."""
     rng = np.random.default_rng(0)

@@ -102,6 +102,7 @@ def test_the_point_moves_while_it_runs(bundle: Path) -> None:
         ("", "standard input holds nothing"),
         ("x,y\n", "holds a title only"),
         ("1,2,3\n", "line 1: an input is Float[2]"),
+        ("1,2,a\n1,2\n", "line 1: expected numbers with commas between, got 'a' in field 3"),
         ("nan,1\n", "line 1: "),
     ],
 )
@@ -110,6 +111,14 @@ def test_bad_lines_are_messages(bundle: Path, text: str, words: str) -> None:
     assert result.exit_code == 1
     assert words in result.output
     assert "Traceback" not in result.output
+
+
+def test_a_byte_order_mark_changes_nothing(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "frames.csv").write_text("".join(LINES), encoding="utf-8-sig")
+    expected = stream(bundle, text="".join(LINES)).output
+    assert "of 23 inputs" in expected
+    assert stream(bundle, tmp_path / "frames.csv").output == expected
+    assert stream(bundle, text="\ufeff" + "".join(LINES)).output == expected
 
 
 def test_every_and_the_plain_text(bundle: Path) -> None:

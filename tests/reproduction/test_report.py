@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 import pytest
 
 from pipelines import reproduce, results
-from skipw.reproduction.analyses import ANALYSES
+from skipw.reproduction.analyses import ANALYSES, analyse
 from skipw.reproduction.cells import table_cells
+from skipw.reproduction.report import write_results
+from skipw.reproduction.work import Work
 
 QUICK = ("trained", "parts", "seeds")
 
@@ -60,14 +64,53 @@ def test_claims_are_in_the_text_and_in_a_table(written: Path) -> None:
 
 
 def test_old_figures_don_t_stay(written: Path, finished: Path, tmp_path: Path) -> None:
-    from skipw.reproduction.report import write_results
-
     old = tmp_path / "images" / "results" / "gone.svg"
     old.parent.mkdir(parents=True)
     old.write_text("old")
-    write_results(tmp_path / "none", tmp_path, title="Empty", scale="paper")
+    write_results(written.parent / "data" / "results", tmp_path, title="New", scale="paper")
     assert not old.exists()
-    assert "0 hold" in (tmp_path / "results.md").read_text()
+    assert (tmp_path / "results.md").read_text().startswith("# New")
+
+
+def kept_report(out: Path) -> dict[Path, str]:
+    """A report of before, by its files."""
+    files = [out / "results.md", out / "results" / "claims.csv", out / "images" / "results" / "old.svg"]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"committed {file.name}")
+    return {file: file.read_text() for file in files}
+
+
+@pytest.mark.parametrize("stage", [reproduce, results], ids=["reproduce", "results"])
+@pytest.mark.parametrize("left", ["nothing", "analyses of nothing"])
+def test_without_models_no_report_is_touched(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, stage: ModuleType, left: str
+) -> None:
+    data, out, params = tmp_path / "data", tmp_path / "docs", tmp_path / "params.yaml"
+    params.write_text("scale: paper\n")
+    kept = kept_report(out)
+    places = ["--params", str(params), "--data", str(data)]
+    if left != "nothing":
+        work = Work(data)
+        for name in ANALYSES:
+            folder = data / "results" / name
+            folder.mkdir(parents=True)
+            analyse(name, work, folder)
+    before = {path: path.stat().st_mtime_ns for path in data.rglob("*")}
+    with pytest.raises(SystemExit, match="1"):
+        stage.main(["all", *places] if stage is reproduce else [*places, "--out", str(out), "--no-mlflow"])
+    assert "found none" in caplog.text and "SKIPW_PRETRAINED=pretrained make paper" in caplog.text
+    assert {file: file.read_text() for file in out.rglob("*") if file.is_file()} == kept
+    assert {path: path.stat().st_mtime_ns for path in data.rglob("*")} == before
+
+
+def test_a_report_that_fails_leaves_the_old_one(written: Path, tmp_path: Path) -> None:
+    found = shutil.copytree(written.parent / "data" / "results", tmp_path / "results")
+    next((found / "parts").glob("*.svg")).unlink()
+    kept = kept_report(tmp_path / "docs")
+    with pytest.raises(FileNotFoundError):
+        write_results(found, tmp_path / "docs", title="Broken", scale="paper")
+    assert {file: file.read_text() for file in (tmp_path / "docs").rglob("*") if file.is_file()} == kept
 
 
 def test_cells_have_units() -> None:

@@ -327,8 +327,8 @@ def test_what_a_board_cannot_do_is_refused(settings: dict[str, Any], message: st
 @pytest.mark.parametrize(
     ("name", "point", "end"),
     [
-        ("skipw-60", OperatingPoint(2, 0.1), "at most 2 in a window of 8"),
-        ("thrrnn", OperatingPoint(threshold=0.9), "at most 0 in a window of 1"),
+        ("skipw-60", OperatingPoint(2, 0.1), ", at most 2 in a window of 8"),
+        ("thrrnn", OperatingPoint(threshold=0.9), ""),
     ],
 )
 def test_the_example_program_reads_a_stream_of_frames(
@@ -350,7 +350,14 @@ def test_the_example_program_reads_a_stream_of_frames(
     lines = said.stdout.splitlines()
     assert lines[0].replace(" ", "").count("x") == usage.processed
     np.testing.assert_allclose([float(value) for value in lines[1].split()[1:]], stream.output(), atol=1e-4)
-    assert lines[-1] == f"processed {usage.processed} of {usage.inputs}, {end}"
+    assert lines[-1] == f"processed {usage.processed} of {usage.inputs}{end}"
+
+
+def test_the_makefile_says_what_it_runs_on(tmp_path: Path) -> None:
+    write_c(weights_of(CASES["dense"])[1], tmp_path)
+    said = subprocess.run(["make", "-s", "run"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert said.returncode != 0
+    assert "frames.txt is not here: write inputs into it" in said.stderr
 
 
 @pytest.mark.slow

@@ -50,7 +50,10 @@ def test_a_sampling_baseline_leaves_inputs_out(tmp_path: Path, kind: str, rate: 
     np.testing.assert_allclose(stream.output(), expected.numpy(), rtol=0, atol=1e-5)
     stream.reset()
     assert (stream.usage.inputs, stream.usage.processed) == (0, 0)
-    with pytest.raises(BudgetError):
+    said = f"this {kind} baseline processes a share of {rate:g} of the inputs"
+    with pytest.raises(BudgetError, match=said):
         stream.set_operating_point(OperatingPoint())
+    with pytest.raises(BudgetError, match=said):
+        own.create_stream(OperatingPoint(2), engine=engine)
     with pytest.raises(ParamsError, match="engine must be one of auto, c, numpy, onnx"):
         own.create_stream(engine="gpu")

@@ -234,6 +234,19 @@ def test_other_modules_and_cells_are_refused(lively: Any) -> None:
         StreamModel.from_model(skipw.SkipW(Own, 3, 4, window=2))
 
 
+def test_a_tensor_with_a_gradient_is_an_input(rnn: Any, stream_of: Any) -> None:
+    plain, tensor = (
+        stream_of(rnn, OperatingPoint(threshold=0.0)),
+        stream_of(rnn, OperatingPoint(threshold=0.0)),
+    )
+    x = torch.tensor(FRAMES[0], requires_grad=True)
+    plain.process(FRAMES[0])
+    tensor.process(x)
+    np.testing.assert_array_equal(tensor.output(), plain.output())
+    with pytest.raises(ShapeError, match="got a Tensor that is no array"):
+        tensor.process(x.detach().bfloat16())
+
+
 @pytest.mark.parametrize("budget", [0, 2])
 def test_memory_is_constant(rnn: Any, stream_of: Any, budget: int) -> None:
     stream = stream_of(rnn, OperatingPoint(budget, 0.0))

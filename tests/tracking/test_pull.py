@@ -140,6 +140,9 @@ def test_damaged_weights_and_a_taken_folder_are_refused(data: Path, tmp_path: Pa
     folder = data / "models" / "adding" / "adding-skipw"
     with pytest.raises(DataFormatError, match="is no bundle"):
         pull(str(folder), data / "evaluation")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataFormatError, match="file is no folder that can be written to"):
+        pull(str(folder), tmp_path / "file" / "x" / "y")
     content = bytearray((folder / "model.safetensors").read_bytes())
     content[-1] ^= 1
     (folder / "model.safetensors").write_bytes(content)

@@ -287,6 +287,11 @@ def test_a_server_that_cannot_start_says_why(finished: Path, tmp_path: Path) -> 
         ([str(tmp_path)], "holds neither model.json nor MLmodel"),
         ([folder, "--workers", "0"], "workers must be at least 1"),
         ([folder, "--budget", "99", "--port", "0"], "budget must lie in [0, 5]"),
+        (
+            [folder.replace("skipw", "dense"), "--budget", "1", "--port", "0"],
+            "dense model processes every input",
+        ),
     ):
         outcome = CliRunner().invoke(app, ["serve", *arguments])
         assert outcome.exit_code == 1 and said in outcome.output, outcome.output
+        assert "curl" not in outcome.output

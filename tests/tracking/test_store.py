@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from skipw.errors import ParamsError
+from skipw.errors import DataUnavailableError, ParamsError
 from skipw.tracking import store
 from skipw.tracking.links import compare_link
+from skipw.tracking.predictor import load_predictor
+from skipw.tracking.serving.source import find_source
 from skipw.tracking.store import connect, mlruns_folder
 
 SOURCE = Path(store.__file__).resolve().parents[2]
@@ -63,6 +65,36 @@ def test_a_plain_folder_is_refused_with_a_remedy(address: str, monkeypatch: pyte
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     with pytest.raises(ParamsError, match=r"use sqlite:///.*mlruns/mlflow.db"):
         connect()
+
+
+def test_an_address_that_mlflow_does_not_know_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "foo://user:secret@x")
+    with pytest.raises(ParamsError, match="begins with foo://; expected http://") as caught:
+        connect()
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", ["other", "short"])
+def test_a_damaged_database_is_named(
+    mlruns: Path, tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = (mlruns / "mlflow.db").read_bytes()
+    path = tmp_path / "damaged.db"  # MLflow keeps an engine of each path
+    path.write_bytes(content[: len(content) // 2] if damage == "short" else b"no database at all\n" * 300)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+    with pytest.raises(ParamsError, match=r"damaged.db can't be read \(.*make register"):
+        connect()
+
+
+def test_a_model_is_looked_up_without_making_a_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("SKIPW_MLRUNS", str(tmp_path / "none"))
+    for look_up in (load_predictor, find_source):
+        with pytest.raises(DataUnavailableError, match="nothing is registered here yet"):
+            look_up("models:/skipw-har@knee")
+    assert not (tmp_path / "none").exists()
 
 
 def test_telemetry_is_off_and_experiments_have_absolute_artifacts(

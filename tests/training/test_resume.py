@@ -10,14 +10,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 
+from skipw.errors import DataFormatError
 from skipw.models.saved import load_description
 from skipw.params import TrainSettings
-from skipw.training import fit, scratch_folder
+from skipw.training import fit, fitting, scratch_folder
+from skipw.training.running import train
 
 PROGRAM = """
 import sys, time
@@ -83,6 +86,58 @@ def test_a_killed_training_resumes_and_ends_as_if_nothing_had_happened(
     assert {**whole, "seconds": 0} == {**resumed, "seconds": 0}
     hashes = [load_description(folder)["checkpoint_sha256"] for folder in (tmp_path / "whole", killed)]
     assert hashes[0] == hashes[1]
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def another(path: Path) -> None:
+    """The checkpoint of a wider model."""
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    weights = content["state_dict"]
+    content["state_dict"] = {name: torch.zeros(*weight.shape, 2) for name, weight in weights.items()}
+    torch.save(content, path)
+
+
+@pytest.mark.parametrize("damage", [cut, another])
+@pytest.mark.parametrize("name", ["last", "best"])
+def test_a_damaged_checkpoint_is_named_with_the_remedy(
+    name: str,
+    damage: Callable[[Path], None],
+    settings: Callable[..., TrainSettings],
+    adding: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chosen, out = settings("adding"), tmp_path / "out"
+
+    class Stopped(Exception):
+        pass
+
+    def stop(row: dict[str, float]) -> bool:
+        if row["step"] == chosen.steps:
+            raise Stopped
+        return False
+
+    with pytest.raises(Stopped):
+        fit(chosen, adding, out, scratch=tmp_path, stop_rule=stop, progress=False)
+    unfinished = scratch_folder(chosen, adding, scratch=tmp_path)
+
+    def train_and_damage(*args: Any, **options: Any) -> list[dict[str, float]]:
+        rows = train(*args, **options)
+        damage(unfinished / "best.ckpt")
+        return rows
+
+    if name == "last":
+        damage(unfinished / "last.ckpt")
+    else:
+        monkeypatch.setattr(fitting, "train", train_and_damage)
+    with pytest.raises(DataFormatError) as caught:
+        fit(chosen, adding, out, scratch=tmp_path, progress=False)
+    assert str(caught.value).startswith(f"{unfinished / name}.ckpt: not a checkpoint of this training (")
+    assert f"; remove {unfinished} and train again" in str(caught.value)
+    assert not out.exists()
 
 
 def test_a_terminated_training_is_no_success_and_resumes(

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from skipw.cli.app import DATASETS, Data, app
+from skipw.cli.printing import print_table
 from skipw.errors import DataFormatError
 
 OUTPUTS = Path("data")
@@ -40,18 +41,20 @@ def front(
     rows = _read_front(path, split)
     console = Console()
     if path == in_box:
-        console.print(f"Shipped models ({in_box.parent}); `make pretrained` registers them.", style="yellow")
+        console.print(
+            f"Shipped models ({in_box.parent}); `make pretrained` registers them.",
+            style="yellow",
+            soft_wrap=True,
+        )
     metric = rows[0]["metric"]
     table = Table(title=f"{dataset}: Pareto front ({split}, {rows[0]['data_source']})", title_justify="left")
-    for name in ("Experiment", "Budget", "Threshold", "Inputs processed", metric, "Alias"):
-        table.add_column(
-            name, justify="left" if name in ("Experiment", "Alias") else "right", overflow="fold"
-        )
+    for name in ("Experiment", "Budget", "Threshold", "Inputs\nprocessed", metric, "Alias"):
+        table.add_column(name, justify="left" if name in ("Experiment", "Alias") else "right")
     for row in sorted(rows, key=lambda row: row["inputs_processed"]):
         share, value = f"{row['inputs_processed']:.1%}", _shown(row["value"], metric)
         point = (_plain(row["budget"]), _plain(row["threshold"]))
         table.add_row(row["experiment"], *point, share, value, row["alias"].replace(";", ", "))
-    console.print(table)
+    print_table(console, table)
     link = _compare_link(dataset, server, path, path == in_box)
     if link:
         console.print("Compare these models in MLflow (after `make ui`):")

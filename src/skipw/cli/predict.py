@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from skipw.cli.app import app
+from skipw.cli.tables import ENCODING, MARK, is_title, numbers_of
 from skipw.errors import DataFormatError
 
 
@@ -47,7 +48,7 @@ def _sequences(source: str) -> list[Any]:
     """
     path = Path(source)
     try:
-        content = sys.stdin.read() if source == "-" else path.read_text(encoding="utf-8")
+        content = sys.stdin.read().removeprefix(MARK) if source == "-" else path.read_text(encoding=ENCODING)
     except (OSError, UnicodeDecodeError) as error:
         raise DataFormatError(
             f"{source} cannot be read ({error}); give a .json, .csv or .txt file."
@@ -68,13 +69,19 @@ def _from_json(content: str, source: str) -> list[Any]:
         found = json.loads(content)
     except ValueError as error:
         raise DataFormatError(f"{source} is not JSON ({error}).") from error
+    if isinstance(found, dict) and not {"sequence", "sequences"} & set(found):
+        keys = ", ".join(map(repr, found)) or "no key"
+        raise DataFormatError(
+            f"{source}: expected a sequence, a list of sequences, or an object with one of them under 'sequence' or "
+            f"'sequences'; got an object with {keys[:60]}."
+        )
     if isinstance(found, dict):
         found = found.get("sequence", found.get("sequences"))
     if isinstance(found, str):
         return [found]
     if not isinstance(found, list) or not found:
         raise DataFormatError(
-            f"{source}: expected a sequence or a list of sequences, got {type(found).__name__}."
+            f"{source}: expected a sequence or a list of sequences, got {json.dumps(found)[:60]}."
         )
     depth, inner = 0, found
     while isinstance(inner, list) and inner:
@@ -84,15 +91,20 @@ def _from_json(content: str, source: str) -> list[Any]:
 
 
 def _from_csv(content: str, source: str) -> list[Any]:
-    rows = []
+    rows: list[list[float]] = []
+    titled = False
     for number, line in enumerate(content.splitlines(), start=1):
         if not line.strip():
             continue
+        if not rows and not titled and is_title(line):
+            titled = True
+            continue
         try:
-            rows.append([float(cell) for cell in line.split(",")])
-        except ValueError:
-            if number > 1:
-                raise DataFormatError(f"{source}, line {number}: expected numbers, got {line!r}.") from None
+            rows.append(numbers_of(line))
+        except DataFormatError as error:
+            raise DataFormatError(f"{source}, line {number}: {error}") from None
+    if not rows:
+        raise DataFormatError(f"{source} holds titles only; give a row of numbers for each input.")
     return [rows]
 
 
@@ -101,8 +113,12 @@ def _from_text(content: str, source: str) -> list[Any]:
 
 
 def _is_table(content: str) -> bool:
-    first = content.strip().splitlines()[-1].split(",")
-    try:
-        return bool([float(cell) for cell in first])
-    except ValueError:
-        return False
+    """Whether the first or the last line, of which the first may hold titles, is one of numbers."""
+    lines = content.strip().splitlines()
+    for line in (lines[0], lines[-1]):
+        try:
+            numbers_of(line)
+        except DataFormatError:
+            continue
+        return True
+    return False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skipw.cli.app import app
+from skipw.cli.printing import print_table
 
 if TYPE_CHECKING:
     from skipw.runtime.bundle import EdgeBundle
@@ -82,7 +83,7 @@ def _show_points(console: Any, bundle: EdgeBundle) -> None:
     table.add_column("Operating point")
     table.add_column("Inputs processed", justify="right")
     table.add_column(metric, justify="right")
-    table.add_column("Alias", overflow="fold")
+    table.add_column("Alias")
     chosen = bundle.default_point
     for point in shown:
         here = chosen is not None and point.operating_point == chosen
@@ -93,7 +94,7 @@ def _show_points(console: Any, bundle: EdgeBundle) -> None:
             value_text(metric, point.test),
             ", ".join(aliases),
         )
-    console.print(table)
+    print_table(console, table)
 
 
 def _size(folder: Path) -> str:

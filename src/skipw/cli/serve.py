@@ -48,11 +48,12 @@ def serve(
         access_log,
     )  # fmt: skip
     from skipw.tracking.serving.server import bind, serve
-    from skipw.tracking.serving.source import find_source
+    from skipw.tracking.serving.source import check_point, find_source
 
     with bind(settings) as taken:
         settings = dataclasses.replace(settings, port=taken.getsockname()[1])
         source = find_source(model_uri)
+        check_point(source, budget, threshold)
         settings = dataclasses.replace(settings, uri=source.uri)
         _announce(source, settings)
         try:

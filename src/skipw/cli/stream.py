@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from skipw.cli.app import app
+from skipw.cli.tables import ENCODING, MARK, is_title, numbers_of
 from skipw.errors import DataFormatError, ParamsError, ShapeError
 from skipw.operating_point import OperatingPoint
 
@@ -100,15 +101,17 @@ def _lines(source: str) -> Iterator[str]:
         DataFormatError: if it cannot be read.
     """
     try:
-        file = sys.stdin if source == "-" else open(source, encoding="utf-8")  # noqa: SIM115
+        file = sys.stdin if source == "-" else open(source, encoding=ENCODING)  # noqa: SIM115
     except OSError as error:
         raise DataFormatError(
             f"{source} cannot be read ({error}); give a file with an input a line."
         ) from error
     with nullcontext() if source == "-" else file:
+        mark = MARK  # a file's own is taken off where it is decoded
         while True:
             try:
-                line = file.readline()
+                line = file.readline().removeprefix(mark)
+                mark = ""
             except (OSError, UnicodeDecodeError) as error:
                 raise DataFormatError(
                     f"{_place(source)} cannot be read on ({error}); expected text."
@@ -133,13 +136,13 @@ def _run(
             continue
         if line.isspace():
             continue
-        if number == 1 and not words and _is_title(line):
+        if number == 1 and not words and is_title(line):
             titled = True
             continue
         due = running.needs_input
         if due:
             try:
-                running.process(line.strip() if words else _numbers(line))
+                running.process(line.strip() if words else numbers_of(line))
             except ShapeError as error:
                 raise DataFormatError(f"{_place(source)}, line {number}: {error}") from error
         else:
@@ -150,22 +153,6 @@ def _run(
     if not count:
         what = "a title only" if titled else "nothing"
         raise DataFormatError(f"{_place(source)} holds {what}; expected an input a line.")
-
-
-def _is_title(line: str) -> bool:
-    """Whether a table's first line names its columns."""
-    try:
-        _numbers(line)
-    except ShapeError:
-        return any(cell.strip().isidentifier() for cell in line.split(","))
-    return False
-
-
-def _numbers(line: str) -> list[float]:
-    try:
-        return [float(cell) for cell in line.split(",")]
-    except ValueError:
-        raise ShapeError(f"expected numbers with commas between, got {line.strip()[:60]!r}.") from None
 
 
 def _moved(point: OperatingPoint | None, line: str, number: int) -> OperatingPoint:

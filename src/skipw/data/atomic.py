@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from skipw.errors import DataFormatError
+
 
 @contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
@@ -18,10 +20,18 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
 
     If the block raises, the new folder is removed and the old one is untouched. Both lie on the same file
     system, so each step is one rename; the old folder is deleted last.
+
+    Raises:
+        DataFormatError: if no folder can be made there.
     """
     folder = Path(os.path.abspath(folder))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".tmp", dir=folder.parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".tmp", dir=folder.parent))
+    except OSError as error:
+        raise DataFormatError(
+            f"{folder} cannot be made ({error.strerror or error}); name a place below a folder that can be written to."
+        ) from error
     try:
         yield fresh
         os.chmod(fresh, 0o755)  # mkdtemp made it private

@@ -201,7 +201,7 @@ def read_groups(path: Path, recordings: npt.NDArray[np.int64]) -> npt.NDArray[np
     """
     if not path.is_file():
         return recordings
-    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     if len(names) != len(recordings) or not all(names):
         raise DataFormatError(
             f"{path}: expected a group's name for each of the {len(recordings):,} training sequences, one a "

@@ -64,14 +64,16 @@ def _hashes(folder: Path) -> dict[str, str]:
 def _folder(source: Path, into: Path, partial: Path) -> dict[str, Any]:
     if not source.is_dir():
         raise TransferError(f"download.har.folder is not a folder: {source}")
+    classes = _class_list(source / har.CLASS_LIST)
+    poses = har.read_folder(
+        source, None if classes is None else len(classes)
+    )  # errors name the user's own files
     for name in FILES:
         path = har.find_file(source, name)
         shutil.copyfile(path, into / path.name)
-    classes = _class_list(source / har.CLASS_LIST)
-    poses = har.read_folder(into, None if classes is None else len(classes))
     if (source / har.GROUP_LIST).is_file():
+        har.read_groups(source / har.GROUP_LIST, find_recordings(poses["train"].inputs))
         shutil.copyfile(source / har.GROUP_LIST, into / har.GROUP_LIST)
-        har.read_groups(into / har.GROUP_LIST, find_recordings(poses["train"].inputs))
     count = 1 + int(max(poses[name].labels.max() for name in poses))
     return {"classes": classes or _numbered(count)}
 
@@ -79,7 +81,7 @@ def _folder(source: Path, into: Path, partial: Path) -> dict[str, Any]:
 def _class_list(path: Path) -> list[str] | None:
     if not path.is_file():
         return None
-    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     if not names or not all(names) or len(set(names)) != len(names):
         raise DataFormatError(f"{path}: expected one name a line, all different; correct the file")
     return names

@@ -106,8 +106,11 @@ def obtain(
     for part in parts:
         if outcome[part.name]["substitute"]:
             got = outcome[part.name]
+            name = f"{got['title']} ({got['data_source']})"
             announce(
-                f"{part.title} could not be had: {got['title']} ({got['data_source']}) stands in for it."
+                f"{name} stands in for {part.title}, as download.{dataset}.source asks."
+                if source == "substitute"
+                else f"{part.title} could not be had: {name} stands in for it."
             )
     return record
 
@@ -175,6 +178,11 @@ def _obtain_part(
             _link_or_copy(raw / name, fresh / name)
         return recorded
     tried = "\n".join(f"  - {reason}" for reason in reasons)
+    if all(candidate.place == "folder" for candidate in wanted):
+        raise DataUnavailableError(
+            f"the folder that download.<dataset>.folder names cannot be used:\n{tried}\n"
+            "Correct what is named there and run this again, or leave download.<dataset>.folder out."
+        )
     raise DataUnavailableError(
         f"{part.title} could not be had. Tried:\n{tried}\n"
         "Set SKIPW_MIRROR to a folder or address that has it (docs/data.md shows the layout), go online, or "
@@ -207,8 +215,9 @@ def _try(
     try:
         facts = candidate.fetch(fresh, partial / part.name)
     except (TransferError, ChecksumError, DataFormatError) as error:
-        reasons.append(f"{candidate.name}: {error}")
-        log.info("%s: not from %s (%s)", part.title, candidate.name, error)
+        reason = str(error).replace(f"{fresh}/", "")  # what arrived is gone when this is read
+        reasons.append(f"{candidate.name}: {reason}")
+        log.info("%s: not from %s (%s)", part.title, candidate.name, reason)
         for path in set(fresh.iterdir()) - before:
             path.unlink()
         return None

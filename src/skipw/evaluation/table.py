@@ -40,9 +40,8 @@ def read_grid(path: Path) -> pd.DataFrame:
     ``occurrence``).
 
     Raises:
-        DataFormatError: if the file is absent or its columns are not those of ``GRID_COLUMNS``.
+        DataFormatError: if the file is absent, its columns are not those of ``GRID_COLUMNS``, or a number is damaged.
     """
-    types = dict.fromkeys(WHOLE, "Int64") | dict.fromkeys(REAL, "float64")
     try:
         table = pd.read_csv(path, keep_default_na=True)
     except (OSError, ValueError) as error:
@@ -54,6 +53,27 @@ def read_grid(path: Path) -> pd.DataFrame:
             f"{path}: expected the columns {','.join(GRID_COLUMNS)}, got "
             f"{','.join(map(str, table.columns))}; run the evaluate stage again."
         )
-    table = table.astype(types)
+    for name in (*WHOLE, *REAL):
+        table[name] = _numbers(table[name], path)
     same = ["experiment", "model", "budget", "threshold", "split", "metric"]
     return table.assign(occurrence=table.groupby(same, dropna=False).cumcount())
+
+
+def _numbers(column: pd.Series, path: Path) -> pd.Series:
+    """A column of a file as numbers, whole ones where it is in ``WHOLE``; an empty cell is an absent value.
+
+    Raises:
+        DataFormatError: names the column, the line and what stands there.
+    """
+    whole = column.name in WHOLE
+    try:
+        return column.astype("Int64" if whole else "float64")
+    except (ValueError, TypeError, OverflowError) as error:
+        numbers = pd.to_numeric(column, errors="coerce").astype("float64")
+        wrong = column.notna() & ((numbers % 1 != 0) if whole else numbers.isna())
+        place = f", line {2 + int(wrong.to_numpy().argmax())}" if wrong.any() else ""
+        came = repr(str(column[wrong].iloc[0])) if wrong.any() else str(error)
+        raise DataFormatError(
+            f"{path}{place}: {column.name}: expected a {'whole ' if whole else ''}number, got {came}; "
+            "run the evaluate stage again."
+        ) from error

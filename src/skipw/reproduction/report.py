@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from skipw.data.atomic import replaced_folder
+from skipw.errors import DataFormatError
 from skipw.evaluation.document import Block, Figure, Heading, Notice, Paragraph, Table, as_html, as_markdown
 from skipw.evaluation.source_notes import announcement
 from skipw.reproduction import flops
@@ -18,6 +20,7 @@ from skipw.reproduction.claims_behaviour import BEHAVIOUR_CLAIMS
 from skipw.reproduction.claims_front import FRONT_CLAIMS
 from skipw.reproduction.evidence import FAILS, HOLDS, TITLES, UNTESTED, Claim, Evidence
 from skipw.reproduction.goals import GOALS
+from skipw.reproduction.work import REMEDY
 
 __all__ = ["FIGURES_FOLDER", "REPORT_FILE", "TABLES_FOLDER", "judge", "write_results"]
 
@@ -45,24 +48,26 @@ def write_results(results: Path, out: Path, *, title: str, scale: str) -> dict[s
     Args:
         results: the analyses' folder.
         out: where results.md goes; tables go to ``results/``, figures to ``images/results/`` below it, which are
-            replaced.
+            replaced, all at once.
         title: of the report.
         scale: laptop, paper or tiny.
     Returns:
         ``html``, the report as one page, and ``metrics``, how many claims hold and goals are reached.
+    Raises:
+        DataFormatError: if no analysis has a table, as where no model was evaluated; ``out`` is left as it was.
     """
     evidence = Evidence(results)
+    found = {name: evidence.findings(name) for name in ANALYSES}
+    if not any(one["tables"] for one in found.values() if one):
+        raise DataFormatError(f"{results}: expected analyses with at least one table, found none; {REMEDY}")
     claims, goals = judge(evidence, [*FRONT_CLAIMS, *BEHAVIOUR_CLAIMS]), judge(evidence, GOALS)
     goals["answer"] = goals["answer"].map(GOAL_WORDS)
-    for folder in (out / TABLES_FOLDER, out / FIGURES_FOLDER):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-    claims.to_csv(out / TABLES_FOLDER / "claims.csv", index=False, lineterminator="\n")
-    goals.to_csv(out / TABLES_FOLDER / "goals.csv", index=False, lineterminator="\n")
-    found = {name: evidence.findings(name) for name in ANALYSES}
     blocks = [*_introduction(evidence, scale, claims, goals), *_answers(claims, goals)]
-    for name, heading in ANALYSES.items():
-        blocks += _section(heading, name, found[name], results, out)
+    with replaced_folder(out / TABLES_FOLDER) as tables, replaced_folder(out / FIGURES_FOLDER) as figures:
+        claims.to_csv(tables / "claims.csv", index=False, lineterminator="\n")
+        goals.to_csv(tables / "goals.csv", index=False, lineterminator="\n")
+        for name, heading in ANALYSES.items():
+            blocks += _section(heading, name, found[name], results, tables, figures)
     blocks += _shortcomings(evidence, claims, goals, found)
     blocks += _rules(claims, goals)
     (out / REPORT_FILE).write_text(as_markdown(title, blocks), encoding="utf-8")
@@ -146,9 +151,12 @@ def _rules(claims: pd.DataFrame, goals: pd.DataFrame) -> list[Block]:
 
 
 def _section(
-    heading: str, name: str, found: Mapping[str, Any] | None, results: Path, out: Path
+    heading: str, name: str, found: Mapping[str, Any] | None, results: Path, tables: Path, figures: Path
 ) -> list[Block]:
-    """One analysis: figures, tables that are short enough, links to the others, what was not run."""
+    """One analysis: figures, tables that are short enough, links to the others, what was not run.
+
+    Copies go into the folders ``tables`` and ``figures``; links say where these will lie.
+    """
     blocks: list[Block] = [Heading(heading)]
     if found is None:
         return [*blocks, Paragraph("Not run.")]
@@ -157,13 +165,13 @@ def _section(
     blocks += [Paragraph(note) for note in found["notes"]]
     for figure in found["figures"]:
         path = FIGURES_FOLDER / f"{name}-{figure['file']}"
-        shutil.copyfile(results / name / figure["file"], out / path)
+        shutil.copyfile(results / name / figure["file"], figures / path.name)
         blocks.append(Figure(path.as_posix(), figure["caption"]))
     links = []
     for entry in found["tables"]:
         table = pd.read_csv(results / name / f"{entry['name']}.csv")
         path = TABLES_FOLDER / f"{name}-{entry['name']}.csv"
-        table.to_csv(out / path, index=False, lineterminator="\n", float_format="%.6g")
+        table.to_csv(tables / path.name, index=False, lineterminator="\n", float_format="%.6g")
         link = f"[{path.name}]({path.as_posix()})"
         if name != "trained" and entry["name"].endswith(LINKED):
             links.append(f"{link}: {entry['caption']}")

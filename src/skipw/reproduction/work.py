@@ -20,9 +20,14 @@ if TYPE_CHECKING:
     from skipw.evaluation.sequence_results import Sequences
     from skipw.models.task import SequenceModel
 
-__all__ = ["RESULT_FILE", "Findings", "Work"]
+__all__ = ["REMEDY", "RESULT_FILE", "Findings", "Work"]
 
 RESULT_FILE = "findings.json"
+#: What to do where no model was evaluated.
+REMEDY = (
+    "train and evaluate the paper's experiments first: `make paper`, or with the models that came with the code "
+    "`SKIPW_PRETRAINED=pretrained make paper TO=results`"
+)
 
 
 class Work:

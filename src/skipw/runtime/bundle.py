@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -35,7 +36,7 @@ from skipw.runtime.checksums import CHECKSUMS_FILE, unlisted_files, verify_check
 from skipw.runtime.measured import POINTS_FILE, MeasuredPoint, read_points
 from skipw.runtime.onnx.graphs import write_graphs
 from skipw.runtime.onnx.stream import GRAPHS_FOLDER, OnnxStreamModel
-from skipw.runtime.sampled import SampledStream
+from skipw.runtime.sampled import SampledStream, no_point
 from skipw.runtime.stream import ENGINES as STREAM_ENGINES
 from skipw.runtime.stream import Stream, StreamModel
 from skipw.runtime.weights import DENSE, Weights, read_folder
@@ -126,8 +127,10 @@ class EdgeBundle:
             BudgetError: if the model cannot run there.
         """
         chosen = self.default_point if point is None else point
-        stream: Stream = self.stream_model(engine).create_stream(chosen, seed=seed)
         kind, rate = self.facts.get("sampling"), self.facts.get("rate")
+        if kind and rate is not None and chosen is not None:
+            raise no_point(kind, float(rate))
+        stream: Stream = self.stream_model(engine).create_stream(chosen, seed=seed)
         if not kind or rate is None:
             return stream
         return SampledStream(stream, kind, float(rate), np.random.default_rng(seed))
@@ -217,9 +220,14 @@ def check_target(folder: Path) -> None:
     """Whether a bundle may be written to ``folder``; asked before anything is downloaded.
 
     Raises:
-        DataFormatError: if there is something that would be lost.
+        DataFormatError: if there is something that would be lost, or no folder can be made there.
     """
     if not folder.exists() and not folder.is_symlink():
+        above = next(parent for parent in Path(os.path.abspath(folder)).parents if parent.exists())
+        if not above.is_dir() or not os.access(above, os.W_OK):
+            raise DataFormatError(
+                f"{folder} cannot be made: {above} is no folder that can be written to; name another place."
+            )
         return
     if not folder.is_dir() or folder.is_symlink():
         raise DataFormatError(f"{folder} is not a folder; name a new one.")

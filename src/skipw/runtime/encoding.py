@@ -62,9 +62,13 @@ class _NumberEncoder:
 
     def __call__(self, raw: Any) -> Array:
         try:
-            x = np.asarray(raw)
+            x = _array(raw)
         except ValueError as error:
             raise ShapeError(f"an input is Float[{self._width}], got a ragged sequence ({error}).") from error
+        except (TypeError, RuntimeError) as error:
+            raise ShapeError(
+                f"an input is Float[{self._width}], got a {type(raw).__name__} that is no array ({error})."
+            ) from error
         if x.dtype.kind not in "fiub":
             raise ShapeError(f"an input is Float[{self._width}], got values of type {x.dtype}.")
         if x.shape != (self._width,):
@@ -83,6 +87,16 @@ class _NumberEncoder:
                 "values are NaN or infinite: mend the input first. Nothing has changed."
             )
         return x
+
+
+def _array(raw: Any) -> Array:
+    """``raw`` as an array; a tensor also if it has a gradient or lies on another device."""
+    try:
+        return np.asarray(raw)
+    except (TypeError, RuntimeError):
+        if not hasattr(raw, "detach"):
+            raise
+        return np.asarray(raw.detach().cpu())
 
 
 class _WordEncoder:

@@ -8,14 +8,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skipw.errors import ParamsError
+from skipw.errors import BudgetError, ParamsError
 from skipw.operating_point import OperatingPoint
 from skipw.runtime.verbs import Stream, Usage, refuse
 
-__all__ = ["SAMPLING_KINDS", "SampledStream"]
+__all__ = ["SAMPLING_KINDS", "SampledStream", "no_point"]
 
 SAMPLING_KINDS = ("random", "periodic")
 ROUNDING = 1e-6  # as in skipw.models.baselines.periodic_updates
+
+
+def no_point(kind: str, rate: float) -> BudgetError:
+    """The error for an operating point."""
+    return BudgetError(
+        f"this {kind} baseline processes a share of {rate:g} of the inputs and has no operating points; leave budget "
+        "and threshold out."
+    )
 
 
 class SampledStream(Stream):
@@ -68,7 +76,8 @@ class SampledStream(Stream):
 
     def set_operating_point(self, point: OperatingPoint | None) -> None:
         """BudgetError for any point: there are none."""
-        self._stream.set_operating_point(point)
+        if point is not None:
+            raise no_point(self._kind, self._rate)
 
     @property
     def operating_point(self) -> None:

@@ -19,9 +19,9 @@ from skipw.runtime.bundle import EdgeBundle, Origin, check_target, write_bundle
 from skipw.runtime.measured import read_points
 from skipw.tracking.examples import example_sequences
 from skipw.tracking.front_models import read_model
-from skipw.tracking.packing import POINTS_FILE
-from skipw.tracking.pulled import explained
-from skipw.tracking.store import Store, connect, exists, quiet
+from skipw.tracking.packing import POINTS_FILE, own_config
+from skipw.tracking.pulled import explained, journal_of
+from skipw.tracking.store import Store, quiet
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -78,12 +78,7 @@ def _fetched(uri: str, data: Path | None) -> Iterator[_Found]:
         return
     import mlflow.artifacts
 
-    if not exists():
-        raise DataUnavailableError(
-            f"{uri}: nothing is registered here yet; `make repro` does that, MLFLOW_TRACKING_URI names another "
-            "journal, and the folder of a model can be pulled too."
-        )
-    store = connect()
+    store = journal_of(uri)
     with tempfile.TemporaryDirectory(prefix="skipw-pull-") as scratch:
         with explained(store, uri), store.as_default(), quiet("mlflow.store.artifact"):
             version, alias = _version(store, uri)
@@ -143,7 +138,7 @@ def _downloaded(
     if not tables:
         return _with_grid(folders[0], scratch, None, origin)
     points = tables[0].read_text(encoding="utf-8")
-    config = _own_config(scratch)
+    config = own_config(scratch)
     if alias and f"{alias}.budget" in tags:
         point = _point(tags[f"{alias}.budget"], tags.get(f"{alias}.threshold", ""))
     else:
@@ -184,15 +179,6 @@ def _with_grid(folder: Path, place: Path, front: Path | None, origin: Origin) ->
     if model.best.rate is not None:
         origin = replace(origin, sampling=model.kind, rate=model.best.rate)
     return _Found(folder, points, _point(model.best.budget, model.best.threshold), origin)
-
-
-def _own_config(scratch: Path) -> dict[str, Any]:
-    """Where a version runs when a request says nothing: model, budget, threshold, rate."""
-    from mlflow.models import Model
-
-    cards = sorted(scratch.rglob("MLmodel"))
-    flavors = Model.load(str(cards[0])).flavors if cards else {}
-    return dict(flavors.get("python_function", {}).get("config") or {})
 
 
 def _point(budget: Any, threshold: Any) -> OperatingPoint | None:

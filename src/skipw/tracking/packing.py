@@ -25,6 +25,7 @@ __all__ = [
     "POINTS_FILE",
     "RegistrationError",
     "front_digest",
+    "own_config",
     "own_import_path",
     "own_point",
     "pack",
@@ -91,6 +92,15 @@ def own_point(model: TrainedModel) -> dict[str, Any]:
         "rate": best.rate,
         "backend": "auto",
     }
+
+
+def own_config(folder: Path) -> dict[str, Any]:
+    """What ``own_point`` said of the version that lies in or below ``folder``; empty if there is none."""
+    from mlflow.models import Model
+
+    cards = sorted(folder.rglob("MLmodel"))
+    flavors = Model.load(str(cards[0])).flavors if cards else {}
+    return dict(flavors.get("python_function", {}).get("config") or {})
 
 
 def _requirements() -> list[str]:

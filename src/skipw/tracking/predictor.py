@@ -14,7 +14,7 @@ import pandas as pd
 from skipw.errors import BudgetError, ParamsError, ShapeError
 from skipw.operating_point import OperatingPoint
 
-__all__ = ["OUTPUT_COLUMNS", "Predictor", "class_labels", "load_predictor"]
+__all__ = ["OUTPUT_COLUMNS", "Predictor", "class_labels", "load_predictor", "point_in"]
 
 OUTPUT_COLUMNS = ("prediction", "scores", "inputs_processed")
 SAMPLED = ("random", "periodic")
@@ -92,29 +92,7 @@ class Predictor:
             BudgetError: a budget or threshold that is out of range or that this model doesn't have.
             ParamsError: another param.
         """
-        if unknown := sorted(set(params) - {"budget", "threshold"}):
-            raise ParamsError(f"params are budget and threshold, got {', '.join(unknown)}.")
-        budget, threshold = params.get("budget"), params.get("threshold")
-        if self.kind == "dense" or self.kind in SAMPLED:
-            if budget is not None or threshold is not None:
-                rate = self.default.get("rate")
-                share = "every input" if rate is None else f"a share of {rate:g} of the inputs"
-                raise BudgetError(
-                    f"this {self.kind} model processes {share}; leave budget and threshold out."
-                )
-            return None
-        if self.kind != "skipw" and budget is not None:
-            raise BudgetError(f"a {self.kind} model has no budget, got {budget!r}; leave budget out.")
-        if self.kind == "skiprnn" and threshold not in (None, 0.5):
-            raise BudgetError(
-                f"a skiprnn model has the fixed threshold 0.5, got {threshold!r}; leave it out."
-            )
-        budget = self.default.get("budget") if budget is None else budget
-        threshold = self.default.get("threshold") if threshold is None else threshold
-        point = OperatingPoint(budget, 0.5 if threshold is None else threshold)
-        if self.kind == "skipw":
-            point.budget_in(self.model.architecture.window or 0)
-        return point
+        return point_in(params, self.kind, self.model.architecture.window, self.default)
 
     def _read(self, sequence: Any, row: int) -> npt.NDArray[Any]:
         """One sequence as the model's input: Float32[T, D] or Int64[T]."""
@@ -169,6 +147,41 @@ class Predictor:
 
     def _answer(self, scores: Sequence[float]) -> Any:
         return scores[0] if self.labels is None else self.labels[int(np.argmax(scores))]
+
+
+def point_in(
+    params: Mapping[str, Any], kind: str, window: int | None, default: Mapping[str, Any]
+) -> OperatingPoint | None:
+    """The point to run at; None for models without gates.
+
+    Args:
+        params: ``budget`` and ``threshold``; None or absent means the default's.
+        kind: of the model, skipw, thrrnn, ...
+        window: L of a skipw model.
+        default: as Predictor takes it.
+    Raises:
+        BudgetError: a budget or threshold that is out of range or that this model doesn't have.
+        ParamsError: another param.
+    """
+    if unknown := sorted(set(params) - {"budget", "threshold"}):
+        raise ParamsError(f"params are budget and threshold, got {', '.join(unknown)}.")
+    budget, threshold = params.get("budget"), params.get("threshold")
+    if kind == "dense" or kind in SAMPLED:
+        if budget is not None or threshold is not None:
+            rate = default.get("rate")
+            share = "every input" if rate is None else f"a share of {rate:g} of the inputs"
+            raise BudgetError(f"this {kind} model processes {share}; leave budget and threshold out.")
+        return None
+    if kind != "skipw" and budget is not None:
+        raise BudgetError(f"a {kind} model has no budget, got {budget!r}; leave budget out.")
+    if kind == "skiprnn" and threshold not in (None, 0.5):
+        raise BudgetError(f"a skiprnn model has the fixed threshold 0.5, got {threshold!r}; leave it out.")
+    budget = default.get("budget") if budget is None else budget
+    threshold = default.get("threshold") if threshold is None else threshold
+    point = OperatingPoint(budget, 0.5 if threshold is None else threshold)
+    if kind == "skipw":
+        point.budget_in(window or 0)
+    return point
 
 
 def load_predictor(model: str) -> Predictor:

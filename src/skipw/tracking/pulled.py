@@ -10,9 +10,9 @@ from skipw.errors import DataUnavailableError
 from skipw.tracking.alias_points import point_of_alias
 from skipw.tracking.packing import own_import_path
 from skipw.tracking.predictor import Predictor
-from skipw.tracking.store import Store, connect
+from skipw.tracking.store import Store, connect, exists
 
-__all__ = ["explained", "predictor_of"]
+__all__ = ["explained", "journal_of", "predictor_of"]
 
 ALIAS = re.compile(r"models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)")
 
@@ -27,7 +27,7 @@ def predictor_of(uri: str) -> Predictor:
     """
     import mlflow.pyfunc
 
-    store = connect()
+    store = journal_of(uri)
     with explained(store, uri), store.as_default(), own_import_path():
         served = mlflow.pyfunc.load_model(uri, suppress_warnings=True)
         predictor = getattr(served.unwrap_python_model(), "predictor", None)
@@ -40,6 +40,20 @@ def predictor_of(uri: str) -> Predictor:
     if named:
         predictor.default |= point_of_alias(named["alias"], tags)
     return predictor
+
+
+def journal_of(uri: str) -> Store:
+    """The journal that ``uri`` is looked up in; none is made.
+
+    Raises:
+        DataUnavailableError: if there is none.
+    """
+    if not exists():
+        raise DataUnavailableError(
+            f"{uri}: nothing is registered here yet; `make repro` does that, MLFLOW_TRACKING_URI names another "
+            "journal, and the folder of a model will do too."
+        )
+    return connect()
 
 
 @contextmanager

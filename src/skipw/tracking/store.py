@@ -109,8 +109,8 @@ def connect() -> Store:
     ``mlruns_folder()``, as they do beside SQLite.
 
     Raises:
-        ParamsError: if ``MLFLOW_TRACKING_URI`` names a plain folder, which MLflow 3 refuses, or a database that
-            can't be reached.
+        ParamsError: if ``MLFLOW_TRACKING_URI`` names a plain folder, which MLflow 3 refuses, an address of another
+            kind than MLflow knows, or a database that can't be reached or is damaged.
     """
     os.environ.update({key: value for key, value in SETTINGS.items() if key not in os.environ})
     uri = _address(os.environ.get("MLFLOW_TRACKING_URI", "").strip())
@@ -122,9 +122,28 @@ def connect() -> Store:
     elif uri.startswith(DATABASES):
         artifacts = mlruns_folder() / "artifacts"
         _create_tables(uri, artifacts)
-    from mlflow.tracking import MlflowClient
+    return Store(_client(uri), uri, artifacts)
 
-    return Store(MlflowClient(tracking_uri=uri, registry_uri=uri), uri, artifacts)
+
+def _client(uri: str) -> MlflowClient:
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    except (MlflowException, SQLAlchemyError) as error:
+        if uri.startswith(SQLITE):
+            reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+            raise ParamsError(
+                f"the MLflow database {uri.removeprefix(SQLITE)} can't be read ({reason}); move it aside, then `make "
+                "register` makes a new one out of the models' files, or name another in MLFLOW_TRACKING_URI."
+            ) from error
+        scheme = uri.partition("://")[0]
+        raise ParamsError(
+            f"MLFLOW_TRACKING_URI: MLflow can't open an address that begins with {scheme}://; expected http:// or "
+            "https:// of a server that runs, sqlite:/// and a file, or postgresql+psycopg://."
+        ) from error
 
 
 def exists() -> bool:

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
+from torch import Tensor
 
 from skipw.data.atomic import replaced_folder
 from skipw.data.prepared import load_meta, load_vocabulary
+from skipw.errors import DataFormatError
 from skipw.models.saved import load_description, save_model
-from skipw.models.task import SequenceModel
 from skipw.training.callbacks import StopRule, write_history
 from skipw.training.devices import check_devices
+from skipw.training.lightning_module import TrainingModule
 from skipw.training.ranks import train_on_ranks
 from skipw.training.running import Job, new_module, process_settings, train
 
@@ -64,6 +66,7 @@ def fit(
     Returns:
         The row of the best validation: step, val_loss, val_<metric>, val_inputs_processed, val_objective, ...
     Raises:
+        DataFormatError: if there are no prepared data, or a checkpoint of a stopped run is damaged.
         DivergedError: if the loss or its gradient is not finite.
         ParamsError: if settings, data, donor and devices don't fit together.
         RankError: if one of several processes ended otherwise than it should.
@@ -76,12 +79,15 @@ def fit(
     job = Job(settings, prepared, unfinished, init_from, progress)
     with process_settings(settings.num_threads):
         module, lineage = new_module(job)
+        if (last := unfinished / "last.ckpt").exists():
+            _weights(module, last)  # checked here: what Lightning says of a damaged one names no remedy
         if settings.devices == 1:
             rows = train(job, module, logger=logger, stop_rule=stop_rule)
         else:
             rows = train_on_ranks(job, logger=logger, stop_rule=stop_rule)
         best = min(_eligible(rows, settings), key=lambda row: row["val_objective"])
-        _load_best(module.model, unfinished / "best.ckpt")
+        module.load_state_dict(_weights(module, unfinished / "best.ckpt"))
+        module.model.eval()
     with replaced_folder(out) as folder:
         save_model(folder, module.model, _description(settings, meta, prepared, lineage, best))
         write_history(rows, folder / "history.csv")
@@ -94,7 +100,12 @@ def fit(
 def scratch_folder(
     settings: TrainSettings, prepared: Path, *, scratch: Path, init_from: Path | None = None
 ) -> Path:
-    """Where the unfinished training of these settings on these data from this donor lies."""
+    """Where the unfinished training of these settings on these data from this donor lies.
+
+    Raises:
+        DataFormatError: if there are no prepared data.
+    """
+    load_meta(prepared)  # which says what to run where there are none
     digest = hashlib.sha256()
     donor = None if init_from is None else load_description(init_from)["checkpoint_sha256"]
     values = {
@@ -118,11 +129,29 @@ def _eligible(rows: list[dict[str, float]], settings: TrainSettings) -> list[dic
     return late or rows[-1:]
 
 
-def _load_best(model: SequenceModel, path: Path) -> None:
-    # Lightning's checkpoint of this very training; weights_only: tensors and plain values, no code.
-    weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    model.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()})
-    model.eval()
+def _weights(module: TrainingModule, path: Path) -> dict[str, Tensor]:
+    """The weights in a checkpoint of this very training.
+
+    Raises:
+        DataFormatError: if the file can't be read, or its weights are not of this model's names and shapes.
+    """
+    try:  # weights_only: tensors and plain values, no code
+        found = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        shapes = {name: list(weight.shape) for name, weight in found.items()}
+    except Exception as error:  # torch.load's own errors, and whatever its unpickling of a damaged file meets
+        raise _damaged(path, str(error).partition("\n")[0] or type(error).__name__) from error
+    for name, weight in module.state_dict().items():
+        if shapes.get(name) != list(weight.shape):
+            raise _damaged(path, f"{name} is {list(weight.shape)} here, {shapes.get(name, 'absent')} there")
+    if spare := shapes.keys() - module.state_dict().keys():
+        raise _damaged(path, f"this model has no {min(spare)}")
+    return found
+
+
+def _damaged(path: Path, what: str) -> DataFormatError:
+    return DataFormatError(
+        f"{path}: not a checkpoint of this training ({what}); remove {path.parent} and train again from the start"
+    )
 
 
 def _description(

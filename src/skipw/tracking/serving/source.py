@@ -11,9 +11,10 @@ from typing import Any
 
 from skipw.errors import DataFormatError, DataUnavailableError
 from skipw.tracking.alias_points import point_of_alias
+from skipw.tracking.predictor import point_in
 from skipw.tracking.serving.points import read_points
 
-__all__ = ["Source", "find_source"]
+__all__ = ["Source", "check_point", "find_source"]
 
 VERSION = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<number>\d+)|@(?P<alias>[^/@]+))")
 
@@ -60,6 +61,27 @@ def find_source(uri: str) -> Source:
     return _fetched(uri)
 
 
+def check_point(source: Source, budget: int | None, threshold: float | None) -> None:
+    """Whether the model can run there, told before it is loaded.
+
+    Args:
+        source: of the model.
+        budget: of requests that name none; None means the model's own.
+        threshold: likewise.
+    Raises:
+        BudgetError: out of range, or not this model's.
+    """
+    from skipw.tracking.packing import own_config
+
+    architecture = source.description.get("architecture")
+    if not isinstance(architecture, dict):  # a damaged description is for whoever loads it
+        return
+    own = own_config(source.folder) if source.is_version else {}
+    kind = str(own.get("model") or architecture.get("model"))
+    given = {"budget": budget, "threshold": threshold}
+    point_in(given, kind, architecture.get("window"), {**own, **source.point})
+
+
 def _described(
     uri: str,
     folder: Path,
@@ -89,9 +111,9 @@ def _fetched(uri: str) -> Source:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    from skipw.tracking.store import connect
+    from skipw.tracking.pulled import journal_of
 
-    store = connect()
+    store = journal_of(uri)
     name, aliases, place, point = uri, (), uri, {}
     try:
         with store.as_default():

@@ -71,7 +71,9 @@ int main(int count, char **words)
     return 1;
   }
   print_answer(&stream);
-  printf("processed %lu of %lu, at most %u in a window of %u\n", (unsigned long)stream.processed,
-         (unsigned long)stream.inputs, (unsigned)stream.max_in_window, SKIPW_MODEL_WINDOW);
+  printf("processed %lu of %lu", (unsigned long)stream.processed, (unsigned long)stream.inputs);
+  if (skipw_model_data.kind == SKIPW_SKIPW) /* the others have no windows */
+    printf(", at most %u in a window of %u", (unsigned)stream.max_in_window, SKIPW_MODEL_WINDOW);
+  printf("\n");
   return 0;
 }

@@ -86,7 +86,9 @@ int main(int count, char **words)
   }
   printf("\n");
   if (SKIPW_MODEL_IS_CLASSIFIER) printf("class %s\n", skipw_model_classes[best]);
-  printf("processed %lu of %lu, at most %u in a window of %u\n", (unsigned long)stream.processed,
-         (unsigned long)stream.inputs, (unsigned)stream.max_in_window, SKIPW_MODEL_WINDOW);
+  printf("processed %lu of %lu", (unsigned long)stream.processed, (unsigned long)stream.inputs);
+  if (skipw_model_data.kind == SKIPW_SKIPW) /* the others have no windows */
+    printf(", at most %u in a window of %u", (unsigned)stream.max_in_window, SKIPW_MODEL_WINDOW);
+  printf("\n");
   return 0;
 }
