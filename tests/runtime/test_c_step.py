@@ -139,22 +139,30 @@ def test_needs_input_cannot_be_set(folder: Path) -> None:
 
 
 def test_arrays_of_another_size_are_refused() -> None:
-    sizes = (1, 0, 0, 0, 0, 0, 2, 3, 1, 4, 0, 0)
-    shapes = (16 * 2, 16 * 3, 9, 9, 2, 3, 8 * 3, 4, 4)
-    good = [np.zeros(count, dtype=np.float32) for count in shapes]
+    sizes = (1, 0, 0, 0, 0, 0, 2, 3, 1, 4, 1, 0, 0)
+    shapes = (16 * 2, 16 * 3, 9, 9, 2, 3, None, 8 * 3, 4, 4)  # one gate needs no budgets
+    good = [None if count is None else np.zeros(count, dtype=np.float32) for count in shapes]
     absent = [None] * 7
     make = c_stream.extension().Model
     assert make(sizes, 100.0, (0, 0, 0, 0.0, 0.0), [*good, *absent], True) is not None
-    for index in range(len(good)):
-        bad = [*good[:index], good[index][:-1], *good[index + 1 :], *absent]
+    for index, array in enumerate(good):
+        if array is None:
+            continue
+        bad = [*good[:index], array[:-1], *good[index + 1 :], *absent]
         with pytest.raises(ValueError, match=f"array {index} has"):
             make(sizes, 100.0, (0, 0, 0, 0.0, 0.0), bad, True)
-    for index in (0, 1, 5, 6):  # a weight that the model needs is missing
+    for index in (0, 1, 5, 7, 8):  # a weight that the model needs is missing
         bad = [*good[:index], None, *good[index + 1 :], *absent]
         with pytest.raises(ValueError, match="contradict"):
             make(sizes, 100.0, (0, 0, 0, 0.0, 0.0), bad, True)
     with pytest.raises(IndexError):
         make(sizes, 100.0, (0, 0, 0, 0.0, 0.0), good, True)
+    several = (*sizes[:10], 2, *sizes[11:])
+    gate = good[7:]
+    with pytest.raises(ValueError, match="contradict"):  # two gates, and not which budgets are the second's
+        make(several, 100.0, (0, 0, 0, 0.0, 0.0), [*good, None, *gate, *absent], True)
+    good[6] = np.array([2], dtype=np.uint32)
+    assert make(several, 100.0, (0, 0, 0, 0.0, 0.0), [*good, None, *gate, *absent], True) is not None
     with pytest.raises(TypeError):
         c_stream.extension().Stream(3)
 
