@@ -222,3 +222,12 @@ def test_a_weight_changed_in_place_before_the_backward_pass_is_noticed() -> None
         model.cells[0].weight_ih.add_(1.0)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.output.sum().backward()
+
+
+def test_small_budgets_with_gates_of_their_own() -> None:
+    """Calls of one gate each, whose states and gradients pass from one to the next."""
+    model = make("skipw", "gru", 1, hidden=5, window=WINDOW, gate_budgets=(1, 2))
+    x = torch.randn(3, 8, 3, dtype=torch.float64)
+    expected = same(model, x, at=SWITCHING, lengths=torch.tensor([8, 0, 5]))
+    rows = expected["d.gate.weight"].split(WINDOW)
+    assert all(bool(part.any()) for part in rows[1:])
