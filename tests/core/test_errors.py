@@ -285,6 +285,10 @@ SPOILED: dict[str, tuple[Callable[[Any], object], str]] = {
         lambda m: setattr(m.gate, "weight", nn.Parameter(torch.ones(6, 5))),
         r"the gate's weight must be torch.float32 \[6, 6\] on cpu, got torch.float32 \[6, 5\]",
     ),
+    "no bias": (
+        lambda m: setattr(m.cells[1], "bias_ih", None),
+        r"cells\[1\].bias_ih must be .*, got None; use",
+    ),
     "gate rows": (
         lambda m: setattr(m.gate, "bias", nn.Parameter(torch.ones(5))),
         r"the gate's bias must be .* \[6\]",

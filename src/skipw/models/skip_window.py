@@ -14,7 +14,7 @@ from skipw.errors import ShapeError
 from skipw.gate_budgets import gate_of
 from skipw.gate_budgets import problem as gate_budgets_problem
 from skipw.gate_inputs import GATE_INPUTS, columns, problem
-from skipw.models.architecture import BOUNDS
+from skipw.models.architecture import BOUNDS, TIME_FEATURES
 from skipw.models.cells import CellSpec
 from skipw.models.gate_layer import new_gate, repeated, widened
 from skipw.models.noise import draw_noise
@@ -26,8 +26,6 @@ from skipw.ops.selection_gradient import SELECTION_GRADIENTS
 from skipw.ops.state import SkipState, gate_view
 
 __all__ = ["SkipW"]
-
-TIME_FEATURES = ("steps", "window", "since_update", "none")
 
 
 class SkipW(Recurrent):

@@ -15,6 +15,7 @@ from skipw.ops.plain_cells import PlainCell
 __all__ = ["check_forms"]
 
 Form = tuple[str, tuple[int, ...]]
+MAY_BE_ABSENT = 6  # of the forms: the gate's two and what a state carries beside its layers
 
 
 def check_forms(call: Call, cell: PlainCell, hidden: int, inputs: Sequence[Tensor | None]) -> None:
@@ -35,8 +36,12 @@ def check_forms(call: Call, cell: PlainCell, hidden: int, inputs: Sequence[Tenso
     seen = () if gate is None else gate.inputs
     forms = _forms(cell, batch, width, hidden, len(call.cells), call.window or 0, kind, timed, seen)
     dtype, device = call.x.dtype, call.x.device
-    for tensor, (name, shape) in zip(inputs[1:], forms, strict=True):
-        if tensor is None or (tensor.shape == shape and tensor.dtype is dtype and tensor.device == device):
+    for place, (tensor, (name, shape)) in enumerate(zip(inputs[1:], forms, strict=True)):
+        if tensor is None:
+            if place < MAY_BE_ABSENT:
+                continue
+            raise ShapeError(f"{name} must be {dtype} {list(shape)}, got None; use backend='compact'.")
+        if tensor.shape == shape and tensor.dtype is dtype and tensor.device == device:
             continue
         raise ShapeError(
             f"{name} must be {dtype} {list(shape)} on {device}, got {tensor.dtype} {list(tensor.shape)} on "
