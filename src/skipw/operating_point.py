@@ -71,6 +71,16 @@ class OperatingPoint:
             )
         return self.budget
 
+    def held_to(self, window: int, largest_budget: int | None) -> OperatingPoint:
+        """This point for a model with this window that takes a larger K as ``largest_budget``; None: it has none such.
+
+        Raises:
+            BudgetError: if the budget exceeds the window.
+        """
+        if self.budget_in(window) <= (window if largest_budget is None else largest_budget):
+            return self
+        return OperatingPoint(largest_budget, self.threshold)
+
 
 class Schedule:
     """Operating points that take effect one after the other within one call.
@@ -111,6 +121,16 @@ class Schedule:
         """What is left for a call that begins at input ``step`` of this one, step >= 0."""
         later = [(start - step, point) for start, point in self._entries if start > step]
         return Schedule([(0, self.at(step)), *later])
+
+    def held_to(self, window: int, largest_budget: int | None) -> Schedule:
+        """Its points, each ``OperatingPoint.held_to`` that.
+
+        Raises:
+            BudgetError: if a budget exceeds the window.
+        """
+        held = [(start, point.held_to(window, largest_budget)) for start, point in self._entries]
+        unchanged = all(new is old for (_, new), (_, old) in zip(held, self._entries, strict=True))
+        return self if unchanged else Schedule(held)
 
     def __iter__(self) -> Iterator[tuple[int, OperatingPoint]]:
         return iter(self._entries)

@@ -199,7 +199,6 @@ def _check_plan(settings: TrainSettings, where: str) -> None:
         "cell": ("gru", "fastgrnn"),
         "bound": ("aligned",),
         "gate_inputs": ((),),
-        "gate_budgets": ((),),
         "select": ("topk",),
     }
     for name, allowed in wanted.items():
@@ -208,6 +207,10 @@ def _check_plan(settings: TrainSettings, where: str) -> None:
             raise ParamsError(
                 f"{where}.plan_inputs: a plan needs {name} {choice}, got {found}; docs/plans.md says why."
             )
+    shares, gates = settings.plan_inputs, len(settings.gate_budgets)
+    if (len(shares) if isinstance(shares, tuple) else 0) != gates:
+        expected = f"a list of {gates} shares, one for each of gate_budgets" if gates else "one share"
+        raise ParamsError(f"{where}.plan_inputs: expected {expected}, got {shares}.")
 
 
 def _check_settings(settings: TrainSettings, where: str) -> None:

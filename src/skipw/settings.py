@@ -64,7 +64,7 @@ class TrainSettings:
     cost_per_input: float = value(0.0, low=0.0)  # λ
     # λ over the run: pairs (share of the run in [0, 1], factor on λ), linear between them.
     cost_schedule: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
-    # skipw: the largest K it trains at, and is validated at; null = L.
+    # skipw: the largest K it trains at and is validated at; a larger one counts as this ever after; null = L.
     budget: int | None = value(None, low=1)
     random_budget: float = value(0.0, low=0.0, high=1.0)  # skipw: share of batches that draw their K
     random_budget_from: float = value(0.0, low=0.0, high=1.0)  # share of the run after which that begins
@@ -89,8 +89,9 @@ class TrainSettings:
     gate_margin_width: float = value(0.25, low=1e-3, high=0.5)  # how near; 0.25 is 0.25 to 0.75
     gate_margin_from: float = value(0.0, low=0.0, high=1.0)  # share of the run after which that begins
     # skipw: the share of the inputs in a plan, the same ones of every sequence, at most ``budget`` of a window. Until
-    # ``plan_until`` of the run they are processed, and gates learn to follow (docs/plans.md); null = no plan.
-    plan_inputs: float | None = value(None, low=1e-6, high=1.0)
+    # ``plan_until`` of the run they are processed, and gates learn to follow (docs/plans.md); null = no plan. With
+    # ``gate_budgets`` a list of shares, a plan for each of these gates; the first gate stays free.
+    plan_inputs: float | tuple[float, ...] | None = value(None, low=1e-6, high=1.0, filled=True)
     plan_until: float = value(1.0, low=0.0, high=1.0)
     plan_weight: float = value(0.05, low=0.0)  # of the gates' disagreement with it, beside the task loss
     plan_updates: int = value(6000, low=1)  # how long it is looked for, in batches of 256

@@ -205,11 +205,6 @@ def test_the_importance_of_a_window_to_come() -> None:
     assert torch.equal(model.window_importance(state), by_budget[WINDOW])
 
 
-def test_a_plan_needs_one_gate() -> None:
-    with pytest.raises(skipw.ShapeError, match="gate_budgets"):
-        make(gate_budgets=(1,)).follow(inputs(), torch.tensor([0]))
-
-
 def test_schedules_that_begin_later() -> None:
     at = switching()
     assert at.at(0) == at.at(3) == OperatingPoint(2, 0.4) and at.at(4) == OperatingPoint(5, 0.3)

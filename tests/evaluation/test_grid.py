@@ -39,6 +39,8 @@ def collected(points) -> dict:
         ("topk", {"gate_inputs": ("importance",)}),
         ("topk", {"gate_budgets": (1, 3)}),
         ("first", {"gate_budgets": (2,), "gate_inputs": ("importance",)}),
+        ("topk", {"largest_budget": 3}),
+        ("topk", {"largest_budget": 2, "gate_budgets": (1, 3)}),
         ("first", {}),
         ("last", {"cell": "lstm"}),
         ("first_above", {}),

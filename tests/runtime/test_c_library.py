@@ -90,6 +90,12 @@ CASES = {
         switches=((0, OperatingPoint(20, 0.3)),),
     ),
     "skipw-gates": Case("skipw", window=6, settings={"gate_budgets": [1, 3], "gate_inputs": ["importance"]}),
+    "skipw-largest": Case(
+        "skipw", window=6, settings={"largest_budget": 2, "gate_budgets": [1], "gate_inputs": ["budget"]}
+    ),
+    "skipw-largest-of-all": Case(
+        "skipw", settings={"largest_budget": 2}, switches=((0, OperatingPoint(None, 0.1)), (17, OperatingPoint(7, 0.2)))
+    ),
     "fastgrnn-2": Case("skipw", "fastgrnn", hidden=60, layers=2, window=8, head=16),
     "thrrnn-fastgrnn": Case("thrrnn", "fastgrnn", window=None, switches=POINTS),
     **{

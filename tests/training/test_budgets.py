@@ -7,12 +7,15 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from skipw.data.prepared import load_split
 from skipw.errors import ParamsError
 from skipw.models.saved import load_model
+from skipw.operating_point import OperatingPoint
 from skipw.params import TrainSettings, load
 from skipw.training import fit
 from skipw.training.budgets import passes_for_step
@@ -96,6 +99,12 @@ def test_a_model_trained_for_a_budget_is_validated_at_it(
         history = pd.read_csv(out / "history.csv")
         for figure in (history.train_inputs_processed, history.val_inputs_processed):
             assert figure.iloc[0] == pytest.approx(share, abs=0.05)  # gates are open at first
+        trained, _ = load_model(out)
+        assert trained.rnn.largest_budget == budget
+        split = load_split(adding, "val", 20)
+        x = torch.from_numpy(np.array(split.inputs))
+        every = [trained(x, at=OperatingPoint(K)).scores for K in (budget or 5, 5)]
+        assert torch.equal(*every) and torch.equal(every[0], trained(x).scores)
 
 
 def test_a_training_of_gates_alone_leaves_everything_else_as_it_came(

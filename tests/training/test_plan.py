@@ -19,8 +19,8 @@ from skipw.models import SkipW
 from skipw.models.saved import load_model
 from skipw.params import TrainSettings, load
 from skipw.training import fit
-from skipw.training.plan import Plan, disagreement
-from skipw.training.plan_search import _strongest, find_plan, plan_of
+from skipw.training.plan import Plan, Plans, disagreement
+from skipw.training.plan_search import _strongest, find_plan, plans_of
 
 Settings = Callable[..., TrainSettings]
 T, L = 14, 4  # the last window is shorter
@@ -80,6 +80,31 @@ def test_sequences_that_are_all_the_same_have_no_plan() -> None:
         )
 
 
+def test_each_gate_has_its_plan_and_the_first_is_free() -> None:
+    small, middle = made_plan(), Plan(np.array([1, 4]), T, L)
+    plans = Plans((small, middle), (1, 3), L)
+    at = [None if budget is None else OperatingPoint(budget) for budget in (0, 1, 2, 3, L, None)]
+    assert [plans.at(point) for point in at] == [small, small, middle, middle, None, None]
+    alone = Plans((small,), (), L)
+    assert [alone.at(point) for point in at] == [small] * 6
+
+
+def test_following_asks_the_gate_of_the_budget() -> None:
+    torch.manual_seed(0)
+    model, x, chosen = (
+        SkipW("gru", 2, 5, window=L, gate_budgets=(1, 3)),
+        torch.randn(3, T, 2),
+        torch.tensor([2]),
+    )
+    torch.nn.init.normal_(model.gate.weight)
+    state = model(x[:, :0]).state
+    logits = {budget: model.follow(x, chosen, budget=budget)[1][:, 0] for budget in (1, 2, 3, L, None)}
+    for budget, found in logits.items():
+        torch.testing.assert_close(found, torch.logit(model.window_importance(state, budget)))
+    assert torch.equal(logits[2], logits[3]) and torch.equal(logits[L], logits[None])
+    assert not torch.equal(logits[1], logits[2]) and not torch.equal(logits[2], logits[L])
+
+
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("time_feature", ["steps", "window", "since_update", "none"])
 @pytest.mark.parametrize("chosen", [[], [0], [2, 3, 4, 9, 13], list(range(T))])
@@ -116,9 +141,7 @@ def test_the_gates_gradient_reaches_the_states_as_far_as_it_may() -> None:
     assert norms[1] == pytest.approx(norms[2] / 2, rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    "options", [{"cell": "lstm"}, {"cell": "gru", "gate_inputs": ("importance",)}, {"gate_budgets": (1,)}]
-)
+@pytest.mark.parametrize("options", [{"cell": "lstm"}, {"cell": "gru", "gate_inputs": ("importance",)}])
 def test_models_that_can_not_follow_say_so(options: dict[str, object]) -> None:
     model = SkipW(input_size=1, hidden_size=3, window=L, **{"cell": "gru", **options})  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="follow needs"):
@@ -214,6 +237,36 @@ def test_gates_learn_to_follow_a_plan(
     assert not list((tmp_path / "scratch").iterdir())
 
 
+def test_gates_of_their_own_follow_plans_of_their_own(
+    settings: Settings, prepared: Path, tmp_path: Path
+) -> None:
+    """The gate of K = 1 follows two inputs, the first one is free."""
+    own = {
+        **PLANNED,
+        "plan_inputs": (2 / 24 + 1e-9,),
+        "gate_budgets": (1,),
+        "random_budget": 1.0,
+        "sandwich": True,
+    }
+    chosen = settings("har", steps=1600, val_every=400, plan_weight=0.3, **own)
+    fit(chosen, prepared, tmp_path / "out", scratch=tmp_path / "scratch", progress=False)
+    model, _ = load_model(tmp_path / "out")
+    split = load_split(prepared, "test")
+    x = torch.from_numpy(np.array(split.inputs))
+    few = model(x, at=OperatingPoint(budget=1)).rnn.updates
+    assert few.nonzero()[:, 1].tolist() == [3, 10] * len(x)
+    val = load_split(prepared, "val")
+    scores = {
+        budget: model(torch.from_numpy(np.array(val.inputs)), at=OperatingPoint(budget)).scores
+        for budget in (1, 2)
+    }
+    right = {
+        budget: float((score.argmax(-1) == torch.from_numpy(np.array(val.targets))).float().mean())
+        for budget, score in scores.items()
+    }
+    assert right[1] > 0.8 and right[2] > 0.9, right
+
+
 def test_after_the_plan_gates_are_free_and_inputs_have_their_price(
     settings: Settings, prepared: Path, tmp_path: Path
 ) -> None:
@@ -240,14 +293,19 @@ def test_a_plan_is_looked_for_once(
     settings: Settings, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = settings("har", **PLANNED)
-    first = plan_of(chosen, prepared, tmp_path)
-    assert first is not None
-    assert sorted(first.order) == [3, 10, 16]
+    several = settings(
+        "har", **{**PLANNED, "plan_inputs": (0.09, 0.13), "gate_budgets": (1, 2), "budget": None}
+    )
+    first, second = (plans_of(one, prepared, tmp_path) for one in (chosen, several))
+    assert first is not None and second is not None
+    assert sorted(first.plans[0].order) == [3, 10, 16]
+    assert [sorted(plan.order) for plan in second.plans] == [[3, 10], [3, 10, 16]]
     monkeypatch.setattr("skipw.training.plan_search.find_plan", None)
-    again = plan_of(chosen, prepared, tmp_path)
-    assert again is not None
-    assert again.order.tolist() == first.order.tolist()
-    assert plan_of(settings("har"), prepared, tmp_path) is None
+    for one, found in ((chosen, first), (several, second)):
+        again = plans_of(one, prepared, tmp_path)
+        assert again is not None
+        assert [plan.order.tolist() for plan in again.plans] == [plan.order.tolist() for plan in found.plans]
+    assert plans_of(settings("har"), prepared, tmp_path) is None
 
 
 @pytest.mark.parametrize("kind", ["slopes", "words"])
@@ -269,6 +327,13 @@ def test_data_without_a_fixed_length_has_no_plan(
         ("model: skipw, select: first", "a plan needs select topk, got first"),
         ("model: skipw, gate_inputs: [input]", "a plan needs gate_inputs nothing, got .'input',."),
         ("model: skipw, plan_inputs: 0.0", "plan_inputs"),
+        ("model: skipw, plan_inputs: []", "plan_inputs"),
+        ("model: skipw, plan_inputs: [0.1]", "plan_inputs: expected one share, got .0.1,."),
+        (
+            "model: skipw, gate_budgets: [1, 3]",
+            "expected a list of 2 shares, one for each of gate_budgets, got 0.1",
+        ),
+        ("model: skipw, gate_budgets: [1, 3], plan_inputs: [0.1]", "expected a list of 2 shares"),
     ],
 )
 def test_settings_that_do_not_go_with_a_plan(own: str, refused: str, tmp_path: Path) -> None:

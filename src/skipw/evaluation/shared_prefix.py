@@ -82,7 +82,7 @@ def run_points(
     scores, updates = [], []
     for point in points:
         budget = largest[gate_of(point.budget_in(rnn.window), rnn.gate_budgets)]
-        at = OperatingPoint(budget, point.threshold)
+        at = OperatingPoint(budget, point.threshold).held_to(rnn.window, rnn.largest_budget)
         if at not in wholes:
             wholes[at] = _run_whole(model, inputs, lengths, at, backend)
         answer = _run_point(model, inputs, lengths, point, wholes[at], backend)

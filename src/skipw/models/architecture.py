@@ -45,6 +45,7 @@ class Architecture:
         window: L for skipw, ``None`` for the others.
         time_feature, time_scale, select, initial_state, gate_state_gradient, bound: as in ``skipw.SkipW``.
         gate_inputs, gate_budgets: as in ``skipw.SkipW``, empty for the other models.
+        largest_budget: as in ``skipw.SkipW``, None for the other models.
         gate_bias: start of the gate's bias; several values are repeated over the window's slots.
         head_hidden: width of a Linear + ReLU before the last Linear, 0 for none.
         dropout: share of the readout dropped while training, in [0, 1).
@@ -78,6 +79,7 @@ class Architecture:
     bound: str = "aligned"
     gate_inputs: tuple[str, ...] = ()
     gate_budgets: tuple[int, ...] = ()
+    largest_budget: int | None = None
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -123,6 +125,12 @@ class Architecture:
         wrong = gate_budgets_problem(self.gate_budgets, self.window) if self.window is not None else None
         _require(wrong is None, "gate_budgets", str(wrong), self.gate_budgets)
         object.__setattr__(self, "gate_budgets", tuple(self.gate_budgets) if self.model == "skipw" else ())
+        most = self.largest_budget
+        whole = isinstance(most, int) and not isinstance(most, bool)
+        fits = most is None or (whole and 1 <= most <= (self.window or 0))
+        _require(
+            fits, "largest_budget", f"null or 1 to the window of {self.window} (only skipw has one)", most
+        )
 
     def _check_task(self) -> None:
         if self.task == "regression":
@@ -157,7 +165,7 @@ class Architecture:
             del values["bound"]
         values["gate_inputs"] = list(self.gate_inputs)
         values["gate_budgets"] = list(self.gate_budgets)
-        for name in ("gate_inputs", "gate_budgets"):
+        for name in ("gate_inputs", "gate_budgets", "largest_budget"):
             if not values[name]:
                 del values[name]  # so that files stay as they were before there was such a setting
         return values

@@ -62,6 +62,8 @@ class SkipW(Recurrent):
         gate_budgets: ascending budgets below L, none by default: a window that opens under K takes the gate of the
             smallest of them that is at least K, and the first gate where there is none (docs/budget-gates.md). All
             start alike; ``gate`` holds the first one's L rows and then those of each.
+        largest_budget: the largest K that the model is meant for; a larger one, and none given, counts as this. None is
+            L. May be changed after training.
 
     Raises:
         ShapeError: for a size below 1 or an unknown setting.
@@ -86,6 +88,7 @@ class SkipW(Recurrent):
         bound: str = "aligned",
         gate_inputs: Sequence[str] = (),
         gate_budgets: Sequence[int] = (),
+        largest_budget: int | None = None,
     ) -> None:
         super().__init__(cell, input_size, hidden_size, num_layers, initial_state=initial_state)
         window = checked_size(window, "window")
@@ -109,6 +112,7 @@ class SkipW(Recurrent):
         if wrong := gate_budgets_problem(gate_budgets, window):
             raise ShapeError(f"gate_budgets must be {wrong}, got {gate_budgets!r}.")
         self.gate_budgets = tuple(gate_budgets)
+        self.largest_budget = largest_budget
         gate = widened(new_gate(self.hidden_size + (time_feature != "none"), window, gate_bias), more)
         self.gate = repeated(gate, 1 + len(self.gate_budgets))
 
@@ -124,6 +128,7 @@ class SkipW(Recurrent):
             + (f", bound={self._bound!r}" if self._recalls else "")
             + (f", gate_inputs={self.gate_inputs!r}" if self.gate_inputs else "")
             + (f", gate_budgets={self.gate_budgets!r}" if self.gate_budgets else "")
+            + (f", largest_budget={self.largest_budget}" if self.largest_budget is not None else "")
         )
 
     def window_importance(self, state: SkipState, budget: int | None = None) -> Tensor:
@@ -136,33 +141,33 @@ class SkipW(Recurrent):
             Float[B, L], in [0, 1].
         """
         assert state.importance is not None
-        in_force = OperatingPoint(budget).budget_in(self.window)
-        gate = self._gate()
-        gate = [gate, *(own for _, own in self._budget_gates(gate))][gate_of(in_force, self.gate_budgets)]
+        in_force = self._in_force(budget)
+        gate = self._gate_under(in_force)
         time = gate.time(state.step, state.last_update)
         extras = gate.extras(state.step, state.last_update, state.importance, state.last_input, in_force)
         return equations.window_importance(gate_view(state.layers[-1]), time, gate.weight, gate.bias, extras)
 
-    def follow(self, x: Tensor, inputs: Tensor, *, backend: str = "auto") -> tuple[Tensor, Tensor]:
+    def follow(
+        self, x: Tensor, inputs: Tensor, *, budget: int | None = None, backend: str = "auto"
+    ) -> tuple[Tensor, Tensor]:
         """Process the same inputs of every sequence, whatever the gate says, and ask it at every window.
 
         Args:
             x: Float[B, T, D], sequences of one length.
             inputs: Long[m], which inputs, ascending, 0 <= input < T.
+            budget: K whose gate is asked, where budgets have gates of their own; None is L.
             backend: as in ``forward``.
         Returns:
             output: Float[B, N], after the last of them.
             logits: Float[B, ⌈T / L⌉, L], the argument of σ in eq. 6 where each window opens; they reach the states
                 through ``gate_state_gradient``.
         Raises:
-            ShapeError: for cells of more than one tensor (LSTM: only h is known at every step), with ``gate_inputs`` or
-                with ``gate_budgets``.
+            ShapeError: for cells of more than one tensor (LSTM: h alone is known at every step), with ``gate_inputs``.
+            BudgetError: if the budget exceeds the window.
         """
-        if self._parts > 1 or self.gate_inputs or self.gate_budgets:
-            raise ShapeError(
-                "follow needs cells of one tensor, such as gru, and one gate without gate_inputs and gate_budgets."
-            )
-        gate, (batch, steps, _) = self._gate(), x.shape
+        if self._parts > 1 or self.gate_inputs:
+            raise ShapeError("follow needs cells of one tensor, such as gru, and a gate without gate_inputs.")
+        gate, (batch, steps, _) = self._gate_under(self._in_force(budget)), x.shape
         states = gate_view(self._start(None, x).layers[-1]).unsqueeze(1)
         if len(inputs):
             all_of_them = inputs.new_ones((batch, len(inputs)), dtype=torch.bool)
@@ -187,6 +192,19 @@ class SkipW(Recurrent):
         if value not in BOUNDS:
             raise ShapeError(f"bound must be one of {', '.join(BOUNDS)}, got {value!r}.")
         self._bound = value
+
+    @property
+    def largest_budget(self) -> int | None:
+        """The largest K that is in force, whatever is asked for; None is L."""
+        return self._largest_budget
+
+    @largest_budget.setter
+    def largest_budget(self, value: int | None) -> None:
+        if value is not None:
+            value = checked_size(value, "largest_budget")
+            if value > self._window:
+                raise ShapeError(f"largest_budget must be at most the window of {self._window}, got {value}.")
+        self._largest_budget = value
 
     @property
     def _draws(self) -> bool:
@@ -227,15 +245,21 @@ class SkipW(Recurrent):
             for i, most in enumerate(self.gate_budgets, start=1)
         )
 
+    def _in_force(self, budget: int | None) -> int:
+        """K, where this is what was asked for."""
+        return OperatingPoint(budget).held_to(self._window, self._largest_budget).budget_in(self._window)
+
+    def _gate_under(self, budget: int) -> Gate:
+        """The gate of a window that opens under K."""
+        first = self._gate()
+        return [first, *(own for _, own in self._budget_gates(first))][gate_of(budget, self.gate_budgets)]
+
     def _rows(self, parameter: Tensor, gate: int) -> Tensor:
         """One gate's L rows."""
         return parameter[gate * self._window : (gate + 1) * self._window] if self.gate_budgets else parameter
 
     def _checked_schedule(self, at: OperatingPoint | Schedule | None) -> Schedule:
-        schedule = Schedule.of(at)
-        for _, point in schedule:
-            point.budget_in(self._window)
-        return schedule
+        return Schedule.of(at).held_to(self._window, self._largest_budget)
 
     def _noise(
         self, state: SkipState, lengths: Tensor, x: Tensor, window: int, generator: torch.Generator | None

@@ -94,10 +94,12 @@ class SequenceModel(nn.Module):
         )
         return TaskOutput(self.head(output.output), output)
 
-    def follow(self, inputs: Tensor, chosen: Tensor, *, backend: str = "auto") -> tuple[Tensor, Tensor]:
+    def follow(
+        self, inputs: Tensor, chosen: Tensor, *, budget: int | None = None, backend: str = "auto"
+    ) -> tuple[Tensor, Tensor]:
         """Scores Float[B, num_outputs] after the same inputs of every sequence, and ``SkipW.follow``'s logits."""
         rnn: Any = self.rnn
-        output, logits = rnn.follow(self._features(inputs), chosen, backend=backend)
+        output, logits = rnn.follow(self._features(inputs), chosen, budget=budget, backend=backend)
         return self.head(output), logits
 
     def set_bound(self, bound: str) -> None:
@@ -171,6 +173,7 @@ def _build_rnn(architecture: Architecture) -> nn.Module:
                 bound=a.bound,
                 gate_inputs=a.gate_inputs,
                 gate_budgets=a.gate_budgets,
+                largest_budget=a.largest_budget,
                 **common,
             )
         case "thrrnn":

@@ -109,7 +109,7 @@ class Stream(ABC):
 
 
 def checked_point(architecture: Architecture, point: OperatingPoint | None) -> OperatingPoint | None:
-    """``point`` as the model can follow it: None for dense models, never None for the others.
+    """``point`` as the model follows it: None for dense models, never None for the others, no K above its largest.
 
     Raises:
         BudgetError: if the model cannot run there.
@@ -122,8 +122,7 @@ def checked_point(architecture: Architecture, point: OperatingPoint | None) -> O
         return None
     chosen = OperatingPoint() if point is None else point
     if architecture.model == "skipw":
-        chosen.budget_in(architecture.window or 0)
-        return chosen
+        return chosen.held_to(architecture.window or 0, architecture.largest_budget)
     if chosen.budget is not None:
         raise BudgetError(
             f"this model has no budget (got {chosen.budget}): its cost is not bounded; use SkipW for a "

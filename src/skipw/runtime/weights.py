@@ -224,6 +224,7 @@ def _architecture(rnn: Any, cell: str) -> Architecture:
             "bound": rnn.bound,
             "gate_inputs": rnn.gate_inputs,
             "gate_budgets": rnn.gate_budgets,
+            "largest_budget": rnn.largest_budget,
         }
     elif isinstance(rnn, ThrRNN):
         model = "skiprnn" if isinstance(rnn, SkipRNN) else "thrrnn"

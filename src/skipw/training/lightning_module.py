@@ -22,7 +22,7 @@ from skipw.training.cost_control import controller_for
 from skipw.training.data_module import Batch
 from skipw.training.distortion import distorted
 from skipw.training.gate_margin import gate_margin_at, indecision
-from skipw.training.plan import Plan, disagreement
+from skipw.training.plan import Plan, Plans, disagreement
 from skipw.training.schedules import cost_multiplier, learning_rate_factor, seed_for_step
 from skipw.training.teacher import Teacher, distance
 
@@ -61,8 +61,8 @@ class TrainingModule(pl.LightningModule):
         model: what is trained.
         settings: optimiser, schedules, λ.
         metric: "accuracy" or "mse", of the data set.
-        plan: what the gates learn to follow until ``plan_until``: its inputs are processed, and in place of their price
-            the loss has the gates' disagreement with it.
+        plans: what gates learn to follow until ``plan_until``: a plan's inputs are processed, and in place of their
+            price the loss has the gate's disagreement with it.
         teacher: whose scores it learns from beside the labels.
     """
 
@@ -71,7 +71,7 @@ class TrainingModule(pl.LightningModule):
         model: SequenceModel,
         settings: TrainSettings,
         metric: str,
-        plan: Plan | None = None,
+        plans: Plans | None = None,
         teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class TrainingModule(pl.LightningModule):
             model.rnn.selection_softness = settings.selection_softness
         self.settings = settings
         self.metric = metric
-        self.plan = plan
+        self.plans = plans
         self.teacher = teacher  # no module: its weights are neither trained nor kept
         self.regression = model.architecture.task == "regression"
         self.latest: dict[str, float] = {}
@@ -128,11 +128,10 @@ class TrainingModule(pl.LightningModule):
         losses: list[Tensor] = []
         whole, largest = None, None
         taught = None if self.teacher is None else self.teacher.scores(batch, self.settings.backend)
-        planned = self.plan if self.global_step < self.settings.plan_until * self.settings.steps else None
+        plans = self.plans if self.global_step < self.settings.plan_until * self.settings.steps else None
         for each in passes:
-            run = (
-                self._free(batch, each.at, rate) if planned is None else self._along(planned, batch, each.at)
-            )
+            plan = None if plans is None else plans.at(each.at)
+            run = self._free(batch, each.at, rate) if plan is None else self._along(plan, batch, each.at)
             task_loss = self.task_loss(run.scores, batch.targets, self.settings.label_smoothing)
             loss = task_loss
             if self.teacher is not None and taught is not None:
@@ -144,7 +143,7 @@ class TrainingModule(pl.LightningModule):
             loss = loss + run.price
             if each.largest:
                 largest = run.scores.detach()
-                whole = float(run.share) if planned is None else None  # a plan's share needs no steering
+                whole = float(run.share) if plan is None else None  # a plan's share needs no steering
             losses.append(each.weight * loss)
             if each is passes[0]:
                 self._count(loss, task_loss, run.share)
@@ -162,8 +161,9 @@ class TrainingModule(pl.LightningModule):
 
     def _along(self, plan: Plan, batch: Batch, at: OperatingPoint | None) -> _Run:
         """The plan decides, and the gates are to agree with it."""
-        chosen = plan.inputs_at(None if at is None else at.budget).to(batch.inputs.device)
-        scores, logits = self.model.follow(batch.inputs, chosen, backend=self.settings.backend)
+        budget = None if at is None else at.budget
+        chosen = plan.inputs_at(budget).to(batch.inputs.device)
+        scores, logits = self.model.follow(batch.inputs, chosen, budget=budget, backend=self.settings.backend)
         price = self.settings.plan_weight * disagreement(logits, plan)
         return _Run(scores, price, price.new_tensor(len(chosen) / plan.num_steps))
 

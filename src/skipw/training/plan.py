@@ -15,7 +15,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["Plan", "disagreement"]
+from skipw.gate_budgets import gate_of
+from skipw.operating_point import OperatingPoint
+
+__all__ = ["Plan", "Plans", "disagreement"]
 
 OPEN_WEIGHT, FIRST_WEIGHT = 3.0, 20.0  # of the plan's inputs; of all up to its first window
 MARGIN = 1.0  # between the logits of two inputs of a window, in the plan's order
@@ -62,6 +65,29 @@ class Plan:
                 found.append(index)
                 taken[index // self.window] += 1
         return torch.tensor(sorted(found), dtype=torch.long)
+
+
+@dataclass(frozen=True)
+class Plans:
+    """A plan for each gate that is to follow one.
+
+    Attributes:
+        plans: of the gates in ``gate_budgets``' order where there are any, else the one gate's alone.
+        gate_budgets: as in ``skipw.SkipW``.
+        window: L.
+    """
+
+    plans: tuple[Plan, ...]
+    gate_budgets: tuple[int, ...]
+    window: int
+
+    def at(self, point: OperatingPoint | None) -> Plan | None:
+        """The plan of the gate that rules at this point (None: the whole window); None if that gate is free."""
+        budget = (point or OperatingPoint()).budget_in(self.window)
+        gate = gate_of(budget, self.gate_budgets)
+        if not self.gate_budgets:
+            return self.plans[0]
+        return self.plans[gate - 1] if gate else None
 
 
 def disagreement(logits: Tensor, plan: Plan) -> Tensor:

@@ -12,14 +12,13 @@ from torch import Tensor, nn
 
 from skipw.data.prepared import load_meta, load_split
 from skipw.errors import ParamsError
-from skipw.training.plan import Plan
+from skipw.training.plan import Plan, Plans
 
 if TYPE_CHECKING:
     from skipw.settings import TrainSettings
 
-__all__ = ["find_plan", "plan_of"]
+__all__ = ["find_plan", "plans_of"]
 
-PLAN_FILE = "plan.npy"
 HIDDEN, BATCH, LEARNING_RATE = 256, 256, 1e-3
 MEMORY = 0.98  # of the running mean of an input's use
 EVERY = 20  # updates between two prunings
@@ -27,8 +26,8 @@ EVERY = 20  # updates between two prunings
 FOUND, KEPT = 0.6, 0.75
 
 
-def plan_of(settings: TrainSettings, prepared: Path, unfinished: Path) -> Plan | None:
-    """The plan that a training's settings ask for, found once and kept with its checkpoints; None without one.
+def plans_of(settings: TrainSettings, prepared: Path, unfinished: Path) -> Plans | None:
+    """The plans that a training's settings ask for, each found once and kept with its checkpoints; None without any.
 
     Args:
         settings: of the experiment.
@@ -37,11 +36,23 @@ def plan_of(settings: TrainSettings, prepared: Path, unfinished: Path) -> Plan |
     Raises:
         ParamsError: if the data can't have one: token ids, or sequences of more than one length.
     """
-    if settings.plan_inputs is None:
+    shares, window = settings.plan_inputs, settings.window
+    if shares is None:
         return None
-    meta, window = load_meta(prepared), settings.window
     assert window is not None  # params.py has seen to it
-    path, steps = unfinished / PLAN_FILE, meta["num_steps"]
+    if isinstance(shares, tuple):
+        pairs = zip(shares, settings.gate_budgets, strict=True)
+        wanted = [(f"plan-{budget}.npy", share, budget) for share, budget in pairs]
+    else:
+        wanted = [("plan.npy", shares, settings.budget or window)]
+    plans = [_kept(unfinished / name, settings, prepared, share, budget) for name, share, budget in wanted]
+    return Plans(tuple(plans), settings.gate_budgets, window)
+
+
+def _kept(path: Path, settings: TrainSettings, prepared: Path, share: float, budget: int) -> Plan:
+    """The plan in this file, found and written if there is none yet."""
+    meta, window = load_meta(prepared), settings.window or 1
+    steps = meta["num_steps"]
     if path.exists():
         return Plan(np.load(path), steps, window)
     split = load_split(prepared, "train", settings.train_limit)
@@ -52,14 +63,14 @@ def plan_of(settings: TrainSettings, prepared: Path, unfinished: Path) -> Plan |
     plan = find_plan(
         torch.from_numpy(np.array(split.inputs)),
         torch.from_numpy(np.array(split.targets)),
-        count=max(1, int(settings.plan_inputs * steps)),
+        count=max(1, int(share * steps)),
         window=window,
-        budget=settings.budget or window,
+        budget=budget,
         classes=len(meta["classes"]) if meta["task"] == "classification" else 0,
         seed=settings.seed,
         updates=settings.plan_updates,
     )
-    unfinished.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new.npy")
     np.save(fresh, plan.order)
     fresh.replace(path)

@@ -24,7 +24,7 @@ from skipw.training.data_module import PreparedDataModule
 from skipw.training.devices import trainer_options
 from skipw.training.lightning_module import TrainingModule
 from skipw.training.lineage import warm_start
-from skipw.training.plan_search import plan_of
+from skipw.training.plan_search import plans_of
 from skipw.training.rollback import Rollback
 from skipw.training.schedules import seed_for_step
 from skipw.training.teacher import teacher_of
@@ -68,6 +68,7 @@ def architecture_of(settings: TrainSettings, meta: dict[str, Any]) -> Architectu
         num_outputs=len(meta["classes"]) if classification else 1,
         task=meta["task"],
         window=settings.window if settings.model == "skipw" else None,
+        largest_budget=settings.budget if settings.model == "skipw" else None,
         vocabulary_size=meta.get("vocabulary_size") or 0,
         embedding_size=meta.get("embedding_size") or 0,
         **{name: getattr(settings, name) for name in _SHARED_FIELDS},
@@ -96,7 +97,7 @@ _SHARED_FIELDS = (
 def new_module(job: Job) -> tuple[TrainingModule, list[str]]:
     """A module with its first weights, drawn from the seed or taken from a donor, and its lineage.
 
-    A plan that the settings ask for is looked for first, which takes a minute; it is kept in ``job.unfinished``.
+    Plans that the settings ask for are looked for first, a minute each; they are kept in ``job.unfinished``.
 
     Raises:
         DataFormatError: if the prepared vectors don't fit the vocabulary.
@@ -118,9 +119,9 @@ def new_module(job: Job) -> tuple[TrainingModule, list[str]]:
         for name, weight in model.named_parameters():
             gate = name.startswith("rnn.gate.")
             weight.requires_grad_(weight.requires_grad and gate == (settings.train_only == "gates"))
-    plan = plan_of(settings, job.prepared, job.unfinished)
+    plans = plans_of(settings, job.prepared, job.unfinished)
     teacher = teacher_of(settings, job.init_from)
-    return TrainingModule(model, settings, meta["metric"], plan, teacher), lineage
+    return TrainingModule(model, settings, meta["metric"], plans, teacher), lineage
 
 
 def train(

@@ -107,6 +107,7 @@ def pack(weights: Weights) -> Packed:
         "hidden_size": a.hidden_size,
         "layers": a.num_layers,
         "window": a.window or 1,
+        "largest_budget": a.largest_budget or a.window or 1,
         "gates": 0 if a.model in DENSE else 1 + len(a.gate_budgets),
         "head_hidden": a.head_hidden if weights.has_head else 0,
         "outputs": a.num_outputs if weights.has_head else 0,

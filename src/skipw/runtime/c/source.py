@@ -228,7 +228,10 @@ def _model(packed: Packed) -> Iterator[str]:
             (name, str(sizes[name]))
             for name in ("kind", "cell", "select", "time_feature", "gate_inputs", "bound")
         ),
-        *((name, str(sizes[name])) for name in ("input_size", "hidden_size", "layers", "window", "gates")),
+        *(
+            (name, str(sizes[name]))
+            for name in ("input_size", "hidden_size", "layers", "window", "largest_budget", "gates")
+        ),
         ("time_scale", f"{_number(packed.time_scale)}f"),
         ("layer", "layers"),
         ("initial", "initial"),

@@ -154,7 +154,7 @@ class _Maker:
             nothing = b.constant(np.zeros(a.input_size), np.float32)
             none_before = b.constant(np.zeros(gate.window), np.float32)
             importance = gate.importance(b, values[-1][-1], gate.zero, Past(before, none_before, nothing))
-            plan = gate.plan(b, importance, "budget", "threshold", self._noise())
+            plan = gate.plan(b, importance, gate.budget(b), "threshold", self._noise())
             outputs |= {
                 self.importance: importance,
                 self.due: plan,
@@ -206,7 +206,7 @@ class _Maker:
         past = Past("last_update", "importance", "last_input")
         importance = b.node("Where", opens, gate.importance(b, driver[0], "step", past), "importance")
         used = b.node("Where", opens, gate.zero, "used")
-        left = b.node("Sub", "budget", used)
+        left = b.node("Sub", gate.budget(b), used)
         plan = gate.plan(b, importance, left, "threshold", self._noise(), offset)
         inputs = [driver, self.step, *self.remembered, self.used, self.importance, *self.point]
         outputs = {self.importance: importance, self.used: used, self.due: plan}
@@ -223,7 +223,7 @@ class _Maker:
         opens = b.node("Equal", b.node("Mod", following, gate.length), gate.zero)
         then, other = Builder(b), Builder(b)
         importance = gate.importance(then, driver, following, Past("step", "importance", x))
-        plan = gate.plan(then, importance, "budget", "threshold", self._noise())
+        plan = gate.plan(then, importance, gate.budget(then), "threshold", self._noise())
         rest = other.node("And", "due", other.node("Greater", gate.slots, offset))
         importance, plan, used = b.choose(
             opens,

@@ -198,6 +198,7 @@ class GateNodes:
         self._seen = self._constant(b, weight[:, -seen:]) if seen else None
         self._time = self._constant(b, weight[:, a.hidden_size]) if a.time_feature != "none" else None
         self._limits = b.constant(np.array(a.gate_budgets), np.int64) if a.gate_budgets else None
+        self._most = None if a.largest_budget is None else b.constant(a.largest_budget, np.int64)
         self._scale = b.constant(a.time_scale, np.float32)
         self.slots = b.constant(np.arange(a.window), np.int64)
         self.length = b.constant(a.window, np.int64)
@@ -213,12 +214,16 @@ class GateNodes:
         """What picks, of a constant, the part of the gate that rules under the budget in force."""
         if self._limits is None:
             return lambda constant: constant
-        passed = b.node("Cast", b.node("Greater", "budget", self._limits), to=_kind(np.int64))
+        passed = b.node("Cast", b.node("Greater", self.budget(b), self._limits), to=_kind(np.int64))
         count = len(self._a.gate_budgets)
         above = b.node("ReduceSum", passed, keepdims=0)
         # The gates of their own stand behind the first, which rules above them all.
         index = b.node("Mod", b.node("Add", above, self.one), b.constant(count + 1, np.int64))
         return lambda constant: str(b.node("Gather", constant, index, axis=0))
+
+    def budget(self, b: Builder) -> str:
+        """K in force: what was asked for, or the largest that the model is meant for."""
+        return "budget" if self._most is None else str(b.node("Min", "budget", self._most))
 
     def importance(self, b: Builder, driver: str, step: str, past: Past) -> str:
         """ũ_W Float[L] (eqs. 6 and 7).
@@ -259,7 +264,7 @@ class GateNodes:
         """How far K has gone down from L, ``skipw.gate_inputs.halvings``."""
         count = columns(("budget",), self.window, 0)["budget"]
         doubled = b.constant([2.0 ** (j + 1) for j in range(count)], np.float32)
-        budget = b.node("Mul", b.node("Cast", "budget", to=_kind(np.float32)), doubled)
+        budget = b.node("Mul", b.node("Cast", self.budget(b), to=_kind(np.float32)), doubled)
         left = b.node(
             "Sub", b.constant(2.0, np.float32), b.node("Div", budget, b.constant(self.window, np.float32))
         )

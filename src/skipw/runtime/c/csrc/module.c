@@ -121,14 +121,14 @@ static int carve(Model *self, Carver *c, PyObject *arrays, uint32_t head_hidden,
 static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
   static char *names[] = {"sizes", "time_scale", "normaliser", "arrays", "reads_numbers", NULL};
-  uint32_t kind, cell, select, time, gate_inputs, bound, input_size, hidden_size, layers, window, gates, head_hidden, outputs;
+  uint32_t kind, cell, select, time, gate_inputs, bound, input_size, hidden_size, layers, window, largest_budget, gates, head_hidden, outputs;
   uint32_t normaliser, has_missing, has_clip;
   double time_scale, missing, clip;
   PyObject *arrays;
   int reads_numbers;
   if (!PyArg_ParseTupleAndKeywords(
-          args, keywords, "(IIIIIIIIIIIII)d(IIIdd)Op", names, &kind, &cell, &select, &time, &gate_inputs, &bound, &input_size, &hidden_size,
-          &layers, &window, &gates, &head_hidden, &outputs, &time_scale, &normaliser, &has_missing, &has_clip, &missing,
+          args, keywords, "(IIIIIIIIIIIIII)d(IIIdd)Op", names, &kind, &cell, &select, &time, &gate_inputs, &bound, &input_size, &hidden_size,
+          &layers, &window, &largest_budget, &gates, &head_hidden, &outputs, &time_scale, &normaliser, &has_missing, &has_clip, &missing,
           &clip, &arrays, &reads_numbers))
     return NULL;
   const uint32_t largest = 1u << 20;
@@ -143,7 +143,8 @@ static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *keyword
   self->reads_numbers = reads_numbers;
   self->model = (skipw_model){
       .format = SKIPW_FORMAT, .kind = kind, .cell = cell, .select = select, .time_feature = time, .gate_inputs = gate_inputs, .bound = bound,
-      .input_size = input_size, .hidden_size = hidden_size, .layers = layers, .window = window, .gates = gates,
+      .input_size = input_size, .hidden_size = hidden_size, .layers = layers, .window = window,
+      .largest_budget = largest_budget, .gates = gates,
       .time_scale = (float)time_scale,
       .normaliser = {normaliser, has_missing, has_clip, missing, clip, NULL, NULL}};
   Carver carver = {NULL, 0};

@@ -36,6 +36,7 @@ static int is_sound(const skipw_model *m)
     if (m->cell == SKIPW_FASTGRNN && !(layer->mix && layer->state_bias)) return 0;
   }
   if (m->kind != SKIPW_DENSE && !(m->gates && m->gate)) return 0;
+  if (!m->largest_budget || m->largest_budget > m->window) return 0;
   if (m->kind != SKIPW_SKIPW && (m->window != 1 || m->gate_inputs || m->bound || m->gates > 1)) return 0;
   if (m->gate_inputs > (SKIPW_SEES_SINCE_UPDATE | SKIPW_SEES_IMPORTANCE | SKIPW_SEES_INPUT | SKIPW_SEES_BUDGET)) return 0;
   if (m->gates > 1 && !m->gate_budget) return 0;
@@ -79,7 +80,7 @@ int skipw_init(skipw_stream *s, const skipw_model *m, void *memory, size_t size)
   s->selected = (uint8_t *)(s->room + (m->bound == SKIPW_ANY ? even(m->window) : 0));
   s->before = s->selected + m->window;
   s->recent = s->before + m->window;
-  s->budget = m->window;
+  s->budget = m->largest_budget;
   s->threshold = 0.5f;
   skipw_reset(s);
   return SKIPW_OK;
@@ -334,7 +335,7 @@ int skipw_set_point(skipw_stream *s, uint32_t budget, float threshold)
     s->threshold_before = s->threshold;
     memcpy(s->before, s->selected, m->window);
   }
-  s->budget = budget == SKIPW_WHOLE_WINDOW ? m->window : budget;
+  s->budget = budget < m->largest_budget ? budget : m->largest_budget;
   s->threshold = threshold;
   if (s->offset == 0 && weighs_budget(m)) {
     weigh(s); /* the window has begun, none of its inputs has passed: its importance is that at the new budget */

@@ -26,8 +26,8 @@
 extern "C" {
 #endif
 
-#define SKIPW_FORMAT 3u /* of skipw_model; a model made for another format is refused */
-#define SKIPW_WHOLE_WINDOW UINT32_MAX /* as a budget: K = L */
+#define SKIPW_FORMAT 4u /* of skipw_model; a model made for another format is refused */
+#define SKIPW_WHOLE_WINDOW UINT32_MAX /* as a budget: the model's largest K */
 
 /* -DSKIPW_INT8: matrices hold int8 with one scale an output; everything else stays float. */
 #ifdef SKIPW_INT8
@@ -94,6 +94,7 @@ typedef struct {
 typedef struct {
   uint32_t format, kind, cell, select, time_feature, gate_inputs, bound;
   uint32_t input_size, hidden_size, layers, window; /* window 1 where the model has none */
+  uint32_t largest_budget;     /* a larger K counts as this; L where any is meant */
   uint32_t gates;              /* 0: every input is processed */
   float time_scale;
   const skipw_layer *layer;    /* [layers] */
@@ -116,7 +117,7 @@ typedef struct {
   uint64_t processed;     /* read: of these, processed */
   uint32_t max_in_window; /* read: most inputs processed in any window, of SKIPW_ANY in any L consecutive inputs */
   uint32_t offset;        /* read: of the next input in its window */
-  uint32_t budget;        /* read: K, at most L */
+  uint32_t budget;        /* read: K, at most largest_budget */
   float threshold;        /* read */
   uint64_t last_update, switched_at;
   uint32_t used, budget_before;
@@ -127,7 +128,7 @@ typedef struct {
 /* Bytes that skipw_init wants for one stream; 0 for a model that it would refuse. */
 size_t skipw_memory(const skipw_model *model);
 
-/* A stream before its first input, at K = L and the threshold 0.5.
+/* A stream before its first input, at the largest K and the threshold 0.5.
  * memory: at least skipw_memory(model) bytes, aligned for skipw_wide, the stream's as long as it is used.
  * Errors: SKIPW_ERROR_MODEL, SKIPW_ERROR_MEMORY. */
 int skipw_init(skipw_stream *stream, const skipw_model *model, void *memory, size_t size);
