@@ -180,12 +180,15 @@ def _check_budgets(settings: TrainSettings, window: int, where: str) -> None:
     """K in training lies within the window, a drawn one within the largest; so do the budgets of gates of their own."""
     if wrong := problem(settings.gate_budgets, window):
         raise ParamsError(f"{where}.gate_budgets: expected {wrong}, got {list(settings.gate_budgets)}.")
-    if settings.budget is not None and settings.budget > window:
-        raise ParamsError(f"{where}.budget: expected K within 1 to {window}, got {settings.budget}.")
+    meant = settings.largest_budget or window
+    if meant > window:
+        raise ParamsError(f"{where}.largest_budget: expected K within 1 to {window}, got {meant}.")
+    if settings.budget is not None and settings.budget > meant:
+        raise ParamsError(f"{where}.budget: expected K within 1 to {meant}, got {settings.budget}.")
     if settings.budget_range is None:
         return
     low, high = settings.budget_range
-    largest = settings.budget or window
+    largest = settings.budget or meant
     if not 1 <= low <= high <= largest:
         raise ParamsError(
             f"{where}.budget_range: expected [smallest K, largest K] within 1 to {largest}, got [{low}, {high}]."
@@ -208,8 +211,8 @@ def _check_plan(settings: TrainSettings, where: str) -> None:
                 f"{where}.plan_inputs: a plan needs {name} {choice}, got {found}; docs/plans.md says why."
             )
     shares, gates = settings.plan_inputs, len(settings.gate_budgets)
-    if (len(shares) if isinstance(shares, tuple) else 0) != gates:
-        expected = f"a list of {gates} shares, one for each of gate_budgets" if gates else "one share"
+    if isinstance(shares, tuple) != bool(gates) or (isinstance(shares, tuple) and len(shares) > gates):
+        expected = f"a list of up to {gates} shares, for the first of gate_budgets" if gates else "one share"
         raise ParamsError(f"{where}.plan_inputs: expected {expected}, got {shares}.")
 
 

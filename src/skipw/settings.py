@@ -60,11 +60,14 @@ class TrainSettings:
     gate_inputs: tuple[str, ...] = value((), choices=GATE_INPUTS)
     # skipw: the largest budget of each further gate; ascending, below L (docs/budget-gates.md).
     gate_budgets: tuple[int, ...] = value((), low=1)
+    # skipw: the largest K that the model is meant for; a larger one counts as this, also ever after (docs/anytime.md);
+    # null = L.
+    largest_budget: int | None = value(None, low=1)
     # The cost of an input.
     cost_per_input: float = value(0.0, low=0.0)  # λ
     # λ over the run: pairs (share of the run in [0, 1], factor on λ), linear between them.
     cost_schedule: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
-    # skipw: the largest K it trains at and is validated at; a larger one counts as this ever after; null = L.
+    # skipw: the largest K it trains at, and is validated at; null = largest_budget.
     budget: int | None = value(None, low=1)
     random_budget: float = value(0.0, low=0.0, high=1.0)  # skipw: share of batches that draw their K
     random_budget_from: float = value(0.0, low=0.0, high=1.0)  # share of the run after which that begins
@@ -90,11 +93,16 @@ class TrainSettings:
     gate_margin_from: float = value(0.0, low=0.0, high=1.0)  # share of the run after which that begins
     # skipw: the share of the inputs in a plan, the same ones of every sequence, at most ``budget`` of a window. Until
     # ``plan_until`` of the run they are processed, and gates learn to follow (docs/plans.md); null = no plan. With
-    # ``gate_budgets`` a list of shares, a plan for each of these gates; the first gate stays free.
+    # ``gate_budgets`` a list of shares, a plan for each of the first so many of these gates; the others stay free.
     plan_inputs: float | tuple[float, ...] | None = value(None, low=1e-6, high=1.0, filled=True)
     plan_until: float = value(1.0, low=0.0, high=1.0)
     plan_weight: float = value(0.05, low=0.0)  # of the gates' disagreement with it, beside the task loss
+    # gate_state_gradient of that disagreement; null = the same.
+    plan_state_gradient: float | None = value(None, low=0.0)
     plan_updates: int = value(6000, low=1)  # how long it is looked for, in batches of 256
+    # The share of the loss that a pass beside has, on random updates whose rate is drawn for each batch as the random
+    # baseline is trained: gates decide nothing there and get no gradient (docs/random-updates.md).
+    random_updates: float = value(0.0, low=0.0, high=0.99)
     # mnist: how far an image is moved (pixels), turned (degrees) and scaled (0.1 is 0.9 to 1.1) at most before it is
     # trained on; the share of the images that are changed at all.
     distort_shift: float = value(0.0, low=0.0, high=14.0)
@@ -134,6 +142,11 @@ class TrainSettings:
     def trained(self) -> bool:
         """False for ``<dataset>-periodic``, which evaluates the model of ``<dataset>-random``."""
         return self.model != "periodic"
+
+    @property
+    def trained_budget(self) -> int | None:
+        """The largest K that the training runs at; None for models without a window."""
+        return self.budget or self.largest_budget or self.window if self.model == "skipw" else None
 
     @property
     def distorts(self) -> bool:

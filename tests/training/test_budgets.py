@@ -99,19 +99,41 @@ def test_a_model_trained_for_a_budget_is_validated_at_it(
         history = pd.read_csv(out / "history.csv")
         for figure in (history.train_inputs_processed, history.val_inputs_processed):
             assert figure.iloc[0] == pytest.approx(share, abs=0.05)  # gates are open at first
-        trained, _ = load_model(out)
-        assert trained.rnn.largest_budget == budget
-        split = load_split(adding, "val", 20)
-        x = torch.from_numpy(np.array(split.inputs))
-        every = [trained(x, at=OperatingPoint(K)).scores for K in (budget or 5, 5)]
-        assert torch.equal(*every) and torch.equal(every[0], trained(x).scores)
 
 
-def test_a_training_of_gates_alone_leaves_everything_else_as_it_came(
+def test_a_model_meant_for_a_budget_trains_as_one_trained_for_it_and_stays_there(
     settings: Settings, adding: Path, tmp_path: Path
 ) -> None:
+    common = {"steps": 40, "val_every": 20, "cost_per_input": 1e-4, "hidden_size": 8}
+    common |= {"random_budget": 0.5, "sandwich": True}
+    models = {}
+    for name in ("budget", "largest_budget"):
+        fit(
+            settings("adding", **common, **{name: 2}),
+            adding,
+            tmp_path / name,
+            scratch=tmp_path,
+            progress=False,
+        )
+        models[name], _ = load_model(tmp_path / name)
+    trained, meant = models.values()
+    assert (trained.rnn.largest_budget, meant.rnn.largest_budget) == (None, 2)
+    for one, other in zip(trained.parameters(), meant.parameters(), strict=True):
+        assert torch.equal(one, other)
+    x = torch.from_numpy(np.array(load_split(adding, "val", 20).inputs))
+    for budget in (2, 3, 5, None):
+        assert torch.equal(
+            meant(x, at=OperatingPoint(budget)).scores, trained(x, at=OperatingPoint(2)).scores
+        )
+    assert not torch.equal(trained(x).scores, meant(x).scores)
+
+
+@pytest.mark.parametrize("average", [None, 0.7])
+def test_a_training_of_gates_alone_leaves_everything_else_as_it_came(
+    average: float | None, settings: Settings, adding: Path, tmp_path: Path
+) -> None:
     """And of the gates those that no budget of this training asks; one of cells alone leaves the gates."""
-    common = {"steps": 20, "val_every": 20, "hidden_size": 8, "cost_per_input": 1e-4}
+    common = {"steps": 20, "val_every": 20, "hidden_size": 8, "cost_per_input": 1e-4, "average": average}
     own = {
         "gate_budgets": (1, 3),
         "budget": 3,

@@ -85,6 +85,8 @@ def test_each_gate_has_its_plan_and_the_first_is_free() -> None:
     plans = Plans((small, middle), (1, 3), L)
     at = [None if budget is None else OperatingPoint(budget) for budget in (0, 1, 2, 3, L, None)]
     assert [plans.at(point) for point in at] == [small, small, middle, middle, None, None]
+    first = Plans((small,), (1, 3), L)
+    assert [first.at(point) for point in at] == [small, small, None, None, None, None]
     alone = Plans((small,), (), L)
     assert [alone.at(point) for point in at] == [small] * 6
 
@@ -139,6 +141,12 @@ def test_the_gates_gradient_reaches_the_states_as_far_as_it_may() -> None:
         norms.append(float(sum(p.grad.abs().sum() for p in model.cells.parameters() if p.grad is not None)))
     assert norms[0] == 0
     assert norms[1] == pytest.approx(norms[2] / 2, rel=1e-4)
+    torch.manual_seed(0)
+    model = SkipW("gru", 1, 4, window=L, gate_state_gradient=0.0)
+    _, logits = model.follow(torch.randn(2, T, 1), torch.tensor([1, 4, 9]), state_gradient=0.5)
+    disagreement(logits, made_plan()).backward()
+    asked = float(sum(p.grad.abs().sum() for p in model.cells.parameters() if p.grad is not None))
+    assert asked == pytest.approx(norms[1], rel=1e-4)
 
 
 @pytest.mark.parametrize("options", [{"cell": "lstm"}, {"cell": "gru", "gate_inputs": ("importance",)}])
@@ -331,9 +339,12 @@ def test_data_without_a_fixed_length_has_no_plan(
         ("model: skipw, plan_inputs: [0.1]", "plan_inputs: expected one share, got .0.1,."),
         (
             "model: skipw, gate_budgets: [1, 3]",
-            "expected a list of 2 shares, one for each of gate_budgets, got 0.1",
+            "expected a list of up to 2 shares, for the first of gate_budgets, got 0.1",
         ),
-        ("model: skipw, gate_budgets: [1, 3], plan_inputs: [0.1]", "expected a list of 2 shares"),
+        (
+            "model: skipw, gate_budgets: [1, 3], plan_inputs: [0.1, 0.1, 0.2]",
+            "expected a list of up to 2 shares",
+        ),
     ],
 )
 def test_settings_that_do_not_go_with_a_plan(own: str, refused: str, tmp_path: Path) -> None:

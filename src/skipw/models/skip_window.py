@@ -148,7 +148,13 @@ class SkipW(Recurrent):
         return equations.window_importance(gate_view(state.layers[-1]), time, gate.weight, gate.bias, extras)
 
     def follow(
-        self, x: Tensor, inputs: Tensor, *, budget: int | None = None, backend: str = "auto"
+        self,
+        x: Tensor,
+        inputs: Tensor,
+        *,
+        budget: int | None = None,
+        state_gradient: float | None = None,
+        backend: str = "auto",
     ) -> tuple[Tensor, Tensor]:
         """Process the same inputs of every sequence, whatever the gate says, and ask it at every window.
 
@@ -156,11 +162,11 @@ class SkipW(Recurrent):
             x: Float[B, T, D], sequences of one length.
             inputs: Long[m], which inputs, ascending, 0 <= input < T.
             budget: K whose gate is asked, where budgets have gates of their own; None is L.
+            state_gradient: factor on the gradient that the logits send into the states; None is the gate's own.
             backend: as in ``forward``.
         Returns:
             output: Float[B, N], after the last of them.
-            logits: Float[B, ⌈T / L⌉, L], the argument of σ in eq. 6 where each window opens; they reach the states
-                through ``gate_state_gradient``.
+            logits: Float[B, ⌈T / L⌉, L], the argument of σ in eq. 6 where each window opens.
         Raises:
             ShapeError: for cells of more than one tensor (LSTM: h alone is known at every step), with ``gate_inputs``.
             BudgetError: if the budget exceeds the window.
@@ -176,7 +182,8 @@ class SkipW(Recurrent):
         opened = torch.arange(0, steps, self._window, device=x.device)
         before = torch.searchsorted(inputs, opened)
         seen = states[:, before]
-        seen = gate.state_gradient * seen + (1 - gate.state_gradient) * seen.detach()
+        factor = gate.state_gradient if state_gradient is None else state_gradient
+        seen = factor * seen + (1 - factor) * seen.detach()
         last = torch.cat([inputs.new_full((1,), -1), inputs])[before]
         if (time := gate.time(opened, last)) is not None:
             seen = torch.cat([seen, time.view(1, -1, 1).expand(batch, -1, 1)], dim=-1)

@@ -94,12 +94,10 @@ class SequenceModel(nn.Module):
         )
         return TaskOutput(self.head(output.output), output)
 
-    def follow(
-        self, inputs: Tensor, chosen: Tensor, *, budget: int | None = None, backend: str = "auto"
-    ) -> tuple[Tensor, Tensor]:
+    def follow(self, inputs: Tensor, chosen: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
         """Scores Float[B, num_outputs] after the same inputs of every sequence, and ``SkipW.follow``'s logits."""
         rnn: Any = self.rnn
-        output, logits = rnn.follow(self._features(inputs), chosen, budget=budget, backend=backend)
+        output, logits = rnn.follow(self._features(inputs), chosen, **options)
         return self.head(output), logits
 
     def set_bound(self, bound: str) -> None:

@@ -40,6 +40,7 @@ DEPENDENT = {
     "plan_until": "plan_inputs",
     "plan_weight": "plan_inputs",
     "plan_updates": "plan_inputs",
+    "plan_state_gradient": "plan_inputs",
 }
 #: Names and places, and what has no effect on the outcome.
 NOT_SETTINGS = frozenset({
@@ -68,13 +69,16 @@ WORDS = {
     "time_feature": "time feature {}",
     "bound": "bound over {} L inputs",
     "budget": "trained at K = {}",
+    "largest_budget": "for K up to {}",
     "gate_inputs": "gates see {}",
     "gate_budgets": "gates of their own up to K = {}",
     "train_only": "{} alone trained",
+    "random_updates": "random updates beside, {} of the loss",
     "plan_inputs": "gates follow a plan of {} of the inputs",
     "plan_until": "until {} of the training",
     "plan_weight": "",
     "plan_updates": "",
+    "plan_state_gradient": "",
 }
 DEFAULTS = {
     field.name: field.default
@@ -161,7 +165,7 @@ class Experiment:
     @property
     def trained_budget(self) -> int | None:
         """The K that it was trained and validated at, L unless another was asked for; None for models without one."""
-        return self.settings.get("budget") or self.window
+        return self.settings.get("budget") or self.settings.get("largest_budget") or self.window
 
     @property
     def plain(self) -> bool:

@@ -9,23 +9,30 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import EMAWeightAveraging
+import torch
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
 
 __all__ = ["Averaging", "restart_averages"]
 
 
-class Averaging(EMAWeightAveraging):
-    """Lightning's exponential moving average, which can begin anew.
+class Averaging(WeightAveraging):
+    """An exponential moving average by Lightning, which can begin anew.
 
     Validations, checkpoints and the trained model have the mean; training goes on with the weights themselves, and so
-    does a training that is resumed.
+    does a training that is resumed. Weights that are not trained stay what they are to the last bit.
 
     Args:
         decay: d, in [0, 1): the mean is over about the last 1 / (1 - d) steps.
     """
 
     def __init__(self, decay: float) -> None:
-        super().__init__(decay=decay)
+
+        def mean(before: Tensor, weight: Tensor, _: Tensor | int) -> Tensor:
+            # d w + (1 - d) w is not w in floating point: weights that stay would drift off.
+            return torch.where(before == weight, weight, decay * before + (1 - decay) * weight)
+
+        super().__init__(avg_fn=mean)
 
     def restart(self) -> None:
         """Let the next step's weights be the mean, as at the first step."""

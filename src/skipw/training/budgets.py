@@ -60,7 +60,7 @@ def passes_for_step(step: int, settings: TrainSettings) -> list[Pass]:
     draw = random.Random(seed_for_step(settings.seed, step))
     if draw.random() >= settings.random_budget:
         return [largest]
-    low, high = settings.budget_range or (1, settings.budget or settings.window)
+    low, high = settings.budget_range or (1, settings.trained_budget or settings.window)
     budget = _budget(draw, low, high, settings.budget_draw)
     threshold = 0.5 if settings.random_threshold is None else draw.uniform(*settings.random_threshold)
     drawn = OperatingPoint(budget=budget, threshold=threshold)

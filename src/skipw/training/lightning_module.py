@@ -106,7 +106,8 @@ class TrainingModule(pl.LightningModule):
         """The loss of one batch; all that is drawn depends on the seed, the step and the rank alone."""
         step = self.global_step
         self._generator.manual_seed(seed_for_step(self.settings.seed, step))
-        rate = self._training_rate()
+        rate = self._drawn_rate() if self.settings.model == "random" else None
+        beside = self._drawn_rate() if self.settings.random_updates else None
         seed = seed_for_step(self.settings.seed, step, self.global_rank)
         torch.manual_seed(seed)
         if self.global_rank:
@@ -114,6 +115,12 @@ class TrainingModule(pl.LightningModule):
         if self.settings.distorts:
             batch = batch._replace(inputs=distorted(batch.inputs, self.settings, self._generator))
         loss, whole = self._loss_of_passes(batch, passes_for_step(step, self.settings), rate)
+        if beside is not None:
+            share = self.settings.random_updates
+            scores = self._run(batch, None, beside).scores
+            loss = (1 - share) * loss + share * self.task_loss(
+                scores, batch.targets, self.settings.label_smoothing
+            )
         if self._controller is not None and whole is not None:
             self._controller.observe(self._mean_over_ranks(whole))
         if self._ranks > 1 and self.settings.model == "random":
@@ -163,7 +170,13 @@ class TrainingModule(pl.LightningModule):
         """The plan decides, and the gates are to agree with it."""
         budget = None if at is None else at.budget
         chosen = plan.inputs_at(budget).to(batch.inputs.device)
-        scores, logits = self.model.follow(batch.inputs, chosen, budget=budget, backend=self.settings.backend)
+        scores, logits = self.model.follow(
+            batch.inputs,
+            chosen,
+            budget=budget,
+            state_gradient=self.settings.plan_state_gradient,
+            backend=self.settings.backend,
+        )
         price = self.settings.plan_weight * disagreement(logits, plan)
         return _Run(scores, price, price.new_tensor(len(chosen) / plan.num_steps))
 
@@ -202,10 +215,8 @@ class TrainingModule(pl.LightningModule):
             generator=self._generator,
         )
 
-    def _training_rate(self) -> float | None:
-        """One rate a batch, uniform in (0, 1], for the model of the sampling baselines."""
-        if self.settings.model != "random":
-            return None
+    def _drawn_rate(self) -> float:
+        """One rate of random updates a batch, uniform in (0, 1]."""
         return 1.0 - float(torch.rand((), generator=self._generator))
 
     def _count(self, loss: Tensor, task_loss: Tensor, share: Tensor) -> None:

@@ -72,7 +72,7 @@ class Plans:
     """A plan for each gate that is to follow one.
 
     Attributes:
-        plans: of the gates in ``gate_budgets``' order where there are any, else the one gate's alone.
+        plans: of the first gates in ``gate_budgets``' order where there are any, else the one gate's alone.
         gate_budgets: as in ``skipw.SkipW``.
         window: L.
     """
@@ -87,7 +87,7 @@ class Plans:
         gate = gate_of(budget, self.gate_budgets)
         if not self.gate_budgets:
             return self.plans[0]
-        return self.plans[gate - 1] if gate else None
+        return self.plans[gate - 1] if 1 <= gate <= len(self.plans) else None
 
 
 def disagreement(logits: Tensor, plan: Plan) -> Tensor:

@@ -41,10 +41,10 @@ def plans_of(settings: TrainSettings, prepared: Path, unfinished: Path) -> Plans
         return None
     assert window is not None  # params.py has seen to it
     if isinstance(shares, tuple):
-        pairs = zip(shares, settings.gate_budgets, strict=True)
+        pairs = zip(shares, settings.gate_budgets, strict=False)  # those after the last share are free
         wanted = [(f"plan-{budget}.npy", share, budget) for share, budget in pairs]
     else:
-        wanted = [("plan.npy", shares, settings.budget or window)]
+        wanted = [("plan.npy", shares, settings.trained_budget or window)]
     plans = [_kept(unfinished / name, settings, prepared, share, budget) for name, share, budget in wanted]
     return Plans(tuple(plans), settings.gate_budgets, window)
 

@@ -68,7 +68,7 @@ def architecture_of(settings: TrainSettings, meta: dict[str, Any]) -> Architectu
         num_outputs=len(meta["classes"]) if classification else 1,
         task=meta["task"],
         window=settings.window if settings.model == "skipw" else None,
-        largest_budget=settings.budget if settings.model == "skipw" else None,
+        largest_budget=settings.largest_budget if settings.model == "skipw" else None,
         vocabulary_size=meta.get("vocabulary_size") or 0,
         embedding_size=meta.get("embedding_size") or 0,
         **{name: getattr(settings, name) for name in _SHARED_FIELDS},
