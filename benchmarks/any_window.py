@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from skipw.data.prepared import load_split
+from skipw.errors import BudgetError, SkipWError
 from skipw.evaluation.sequence_results import run_sequences
 from skipw.models.saved import load_model
 from skipw.operating_point import OperatingPoint
@@ -56,7 +58,7 @@ def measured(model: Any, split: Any, budget: int, bound: str) -> dict[str, float
     }
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -67,16 +69,25 @@ def main() -> None:
     parser.add_argument("--sequences", type=int, default=1000, help="of the test split")
     parser.add_argument("--budgets", type=int, nargs="+", required=True)
     parser.add_argument("--out", type=Path, help="results are added to this file")
-    given = parser.parse_args()
+    given = parser.parse_args(words)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    try:
+        measure(given)
+    except SkipWError as error:
+        raise SystemExit(f"any_window: {error}") from error
+
+
+def measure(given: argparse.Namespace) -> None:
+    """A table a model; what can't be measured is found before the first of them.
+
+    Raises:
+        BudgetError: if a model has no windows, or none of the budgets fits into them.
+        DataFormatError: if a model or its data is missing or damaged.
+    """
     results = json.loads(given.out.read_text()) if given.out and given.out.exists() else {}
-    for folder in given.models:
-        name = f"{folder.parent.name}/{folder.name}"
-        model, _ = load_model(folder)
-        split = load_split(given.prepared / folder.parent.name, "test", given.sequences)
-        window: Any = model.rnn.window
-        budgets = [budget for budget in given.budgets if budget <= window]
+    for folder, model, split, budgets in [prepared(folder, given) for folder in given.models]:
+        name, window = f"{folder.parent.name}/{folder.name}", model.rnn.window
         sys.stdout.write(f"\n{name}: L = {window}, {len(split)} test sequences\n{HEAD}")
         rows, aligned = [], {}
         for budget in budgets:
@@ -91,6 +102,20 @@ def main() -> None:
         results[name] = {"window": window, "sequences": len(split), "threshold": 0.5, "budgets": rows}
         if given.out:
             given.out.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def prepared(folder: Path, given: argparse.Namespace) -> tuple[Path, Any, Any, list[int]]:
+    """A model's folder, the model, its test sequences and the budgets within its windows."""
+    model, _ = load_model(folder)
+    window = getattr(model.rnn, "window", None)
+    if window is None:
+        raise BudgetError(f"{folder} has no windows; name models of the kind skipw.")
+    budgets = [budget for budget in given.budgets if 0 <= budget <= window]
+    if not budgets:
+        asked = " ".join(map(str, given.budgets))
+        raise BudgetError(f"{folder} takes budgets from 0 to {window}, got --budgets {asked}.")
+    split = load_split(given.prepared / folder.parent.name, "test", given.sequences)
+    return folder, model, split, budgets
 
 
 def line(budget: int, row: dict[str, dict[str, float]]) -> str:

@@ -22,6 +22,7 @@ import numpy as np
 
 from skipw.benchmark.machine import describe_machine
 from skipw.data.prepared import load_split
+from skipw.errors import SkipWError
 from skipw.operating_point import OperatingPoint
 from skipw.runtime.governing.governor import Governor
 from skipw.runtime.governing.rated_points import RatedPoint, ladder, read_points
@@ -189,8 +190,16 @@ def table(results: dict[str, dict[str, float]], metric: str) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    args = parse()
+def main(words: Sequence[str] | None = None) -> None:
+    args = parse(words)
+    try:
+        measure(args)
+    except SkipWError as error:
+        raise SystemExit(f"governor: {error}") from error
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Run all of it, print the table, write what was asked for."""
     task = read_task(args.model, args.grid, args.data, args.sequences)
     rungs, length = ladder(task.points), max(map(len, task.sequences))
     top = rungs[-1].inputs_processed
@@ -251,7 +260,7 @@ def main() -> None:
         draw(args.figure, runs, moves["governor"], task, budget_ms, SLOW)
 
 
-def parse() -> argparse.Namespace:
+def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -273,7 +282,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--wall", action="store_true", help="also on this machine's clock: a minute")
     parser.add_argument("--out", type=Path, help="write the results to this JSON file")
     parser.add_argument("--figure", type=Path, help="draw this picture")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":

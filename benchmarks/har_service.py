@@ -29,6 +29,7 @@ from skipw.actions.figures import draw_latency, draw_power, draw_shares
 from skipw.actions.film import film, write_video
 from skipw.actions.measure import PowerRecord, SequenceRecord, measure_power, measure_sequences
 from skipw.actions.pose_files import PACKAGE, VARIANTS, obtain_pose_files
+from skipw.errors import SkipWError
 from skipw.operating_point import OperatingPoint
 from skipw.runtime.stream import StreamModel
 
@@ -176,7 +177,10 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     log.setLevel(logging.INFO)
     if args.draw is None:
-        results = measure(args)
+        try:
+            results = measure(args)
+        except SkipWError as error:
+            raise SystemExit(f"har_service: {error}") from error
         path = args.out / f"har-service-{results['date']}.json"
         path.write_text(json.dumps(results) + "\n", encoding="utf-8")
         log.info("written: %s", path)

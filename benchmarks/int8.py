@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from skipw.data.prepared import load_split
+from skipw.errors import DataFormatError, DataUnavailableError, SkipWError
 from skipw.evaluation.grid import Identity, grid_points, grid_rows
 from skipw.evaluation.subsampling import some_sequences
 from skipw.models.saved import load_model
@@ -84,6 +85,25 @@ def show(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def measure(data: Path, limit: int) -> list[dict[str, Any]]:
+    """The rows of all models.
+
+    Raises:
+        DataUnavailableError: if there are none.
+        DataFormatError: if a model or its data is missing or damaged.
+    """
+    folders = sorted(data.glob("models/*/*-skipw"))
+    if not folders:
+        raise DataUnavailableError(
+            f"there are no models {data}/models/DATASET/DATASET-skipw; `make repro` trains them."
+        )
+    if limit < 1:
+        raise DataFormatError(f"--limit must be at least 1, got {limit}.")
+    return [
+        row for folder in folders for row in compare(folder, data / "prepared" / folder.parent.name, limit)
+    ]
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("data"))
@@ -91,9 +111,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    rows = []
-    for folder in sorted(chosen.data.glob("models/*/*-skipw")):
-        rows += compare(folder, chosen.data / "prepared" / folder.parent.name, chosen.limit)
+    try:
+        rows = measure(chosen.data, chosen.limit)
+    except SkipWError as error:
+        log.error("int8: %s", error)
+        raise SystemExit(1) from error
     log.info("%s", show(rows))
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     out = chosen.out or Path(__file__).parent / "results" / f"int8-{today}.json"

@@ -50,10 +50,7 @@ def register(dataset: str, pretrained: Path, take_aliases: bool) -> list[str]:
     if done.others:
         held = ", ".join(f"{alias}: version {version}" for alias, version in done.others.items())
         lines.append(f"  the aliases stay with your own models ({held}); --take-aliases moves them")
-    for alias, point in done.summary["aliases"].items():
-        version, name = done.versions[point["experiment"]], "shipped " * bool(done.others) + alias
-        lines.append(f"  {name}: version {version}, {point['experiment']}, {point['operating_point']}")
-    return lines
+    return lines + [f"  {line}" for line in done.alias_lines()]
 
 
 def register_all(datasets: Sequence[str], pretrained: Path, *, take_aliases: bool) -> None:

@@ -48,14 +48,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(1) from error
     counts = f"{len(done.added)} added, {len(done.kept)} kept, {len(done.left)} left the front"
     log.info("%s: %s (%.0f s)", done.name, counts, time.perf_counter() - start)
-    for alias, point in done.summary["aliases"].items():
-        log.info(
-            "  %s: %s, budget %s, threshold %s",
-            alias,
-            point["experiment"],
-            point["budget"],
-            point["threshold"],
-        )
+    for line in done.alias_lines():
+        log.info("  %s", line)
 
 
 if __name__ == "__main__":

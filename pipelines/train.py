@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skipw.data.prepared import load_meta
-from skipw.errors import DataFormatError, ParamsError, SkipWError
+from skipw.errors import DataFormatError, DataUnavailableError, ParamsError, SkipWError
 from skipw.models.saved import load_description
 from skipw.params import Params, TrainSettings, experiment_settings, load
 
@@ -46,9 +46,17 @@ def train(
         scratch: where unfinished trainings lie.
         tracking: whether to keep a journal in MLflow.
         pretrained: a folder of shipped models, one of which is taken where it is what this training would give.
+    Raises:
+        DataFormatError: if the model to start from was not trained.
+        DataUnavailableError: if there is no such folder of shipped models.
     """
     from skipw.training import fit, scratch_folder
 
+    if pretrained is not None and not pretrained.is_dir():
+        raise DataUnavailableError(
+            f"there is no folder {pretrained}, which --pretrained or SKIPW_PRETRAINED names for shipped models; they "
+            "lie in pretrained. Without either every experiment is trained."
+        )
     prepared = data / "prepared" / settings.dataset
     models = data / "models" / settings.dataset
     init_from = None if settings.init_from is None else models / settings.init_from

@@ -177,7 +177,10 @@ def _check_experiments(params: Params) -> None:
 
 
 def _check_budgets(settings: TrainSettings, window: int, where: str) -> None:
-    """K in training lies within the window, a drawn one within the largest; so do the budgets of gates of their own."""
+    """K in training lies within the window, a drawn one within the largest; so do the budgets of gates of their own.
+
+    What is for batches that draw their K comes with such batches.
+    """
     if wrong := problem(settings.gate_budgets, window):
         raise ParamsError(f"{where}.gate_budgets: expected {wrong}, got {list(settings.gate_budgets)}.")
     meant = settings.largest_budget or window
@@ -185,6 +188,14 @@ def _check_budgets(settings: TrainSettings, window: int, where: str) -> None:
         raise ParamsError(f"{where}.largest_budget: expected K within 1 to {window}, got {meant}.")
     if settings.budget is not None and settings.budget > meant:
         raise ParamsError(f"{where}.budget: expected K within 1 to {meant}, got {settings.budget}.")
+    if settings.sandwich and not settings.random_budget:
+        raise ParamsError(
+            f"{where}.sandwich: it is for batches that draw their K; set random_budget, or leave it out."
+        )
+    if settings.distill and not settings.sandwich:
+        raise ParamsError(
+            f"{where}.distill: the scores at the largest K are those of sandwich; set it, or leave distill out."
+        )
     if settings.budget_range is None:
         return
     low, high = settings.budget_range
@@ -206,14 +217,35 @@ def _check_plan(settings: TrainSettings, where: str) -> None:
     }
     for name, allowed in wanted.items():
         if (found := getattr(settings, name)) not in allowed:
-            choice = " or ".join(str(one or "nothing") for one in allowed)
-            raise ParamsError(
-                f"{where}.plan_inputs: a plan needs {name} {choice}, got {found}; docs/plans.md says why."
-            )
+            need = f"{name} {' or '.join(map(str, allowed))}" if all(allowed) else f"no {name}"
+            got = list(found) if isinstance(found, tuple) else found
+            raise ParamsError(f"{where}.plan_inputs: a plan needs {need}, got {got}; docs/plans.md says why.")
     shares, gates = settings.plan_inputs, len(settings.gate_budgets)
     if isinstance(shares, tuple) != bool(gates) or (isinstance(shares, tuple) and len(shares) > gates):
         expected = f"a list of up to {gates} shares, for the first of gate_budgets" if gates else "one share"
-        raise ParamsError(f"{where}.plan_inputs: expected {expected}, got {shares}.")
+        got = list(shares) if isinstance(shares, tuple) else shares
+        raise ParamsError(f"{where}.plan_inputs: expected {expected}, got {got}.")
+
+
+def _check_origin(settings: TrainSettings, where: str) -> None:
+    """What needs the model of ``init_from`` names one; ``start`` is that model's folder, else the data's."""
+    if settings.train_only == "gates" and settings.init_from is None:
+        raise ParamsError(
+            f"{where}.train_only: the cells under these gates are those of init_from; name one, or leave it out."
+        )
+    if settings.teacher and settings.init_from is None:
+        raise ParamsError(
+            f"{where}.teacher: the teacher is the model of init_from; name one, or leave it out."
+        )
+    end = (
+        f"models/{settings.dataset}/{settings.init_from}"
+        if settings.init_from
+        else f"prepared/{settings.dataset}"
+    )
+    if not settings.start.endswith(end):
+        raise ParamsError(
+            f"{where}.start: expected the folder DVC waits for, <data>/{end}, got {settings.start!r}."
+        )
 
 
 def _check_settings(settings: TrainSettings, where: str) -> None:
@@ -244,23 +276,11 @@ def _check_settings(settings: TrainSettings, where: str) -> None:
         _check_plan(settings, where)
     if settings.train_only and settings.model not in SEARCHED:
         raise ParamsError(f"{where}.train_only: {settings.model} has no gate; leave it out.")
-    if settings.teacher and settings.init_from is None:
-        raise ParamsError(
-            f"{where}.teacher: the teacher is the model of init_from; name one, or leave it out."
-        )
     if settings.distorts and settings.dataset != "mnist":
         raise ParamsError(
             f"{where}: distort_shift, distort_angle and distort_scale move images; {settings.dataset} has none."
         )
-    end = (
-        f"models/{settings.dataset}/{settings.init_from}"
-        if settings.init_from
-        else f"prepared/{settings.dataset}"
-    )
-    if not settings.start.endswith(end):
-        raise ParamsError(
-            f"{where}.start: expected the folder DVC waits for, <data>/{end}, got {settings.start!r}."
-        )
+    _check_origin(settings, where)
     if settings.batch_size % settings.devices:
         raise ParamsError(
             f"{where}.batch_size: {settings.devices} devices take equal parts of a batch, "

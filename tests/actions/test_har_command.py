@@ -99,6 +99,16 @@ def test_a_budget_above_the_window_is_refused(video: Path, model_folder: Path, p
     assert result.exit_code == 1 and "9" in result.output and "Traceback" not in result.output
 
 
+def test_a_file_that_cannot_be_written_is_told_in_a_line(
+    video: Path, model_folder: Path, pose_folder: Path, tmp_path: Path
+) -> None:
+    for out, why in ((tmp_path / "none" / "x.jsonl", "No such file"), (tmp_path, "Is a directory")):
+        result = har(video, "--model", model_folder, "--pose-files", pose_folder, "--out", out)
+        assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
+        said = " ".join(result.output.split())
+        assert f"skipw: --out {out} cannot be written ({why}" in said and "a folder that exists" in said
+
+
 def test_a_model_of_places_in_one_camera_is_warned_of(video: Path, tmp_path: Path, pose_folder: Path) -> None:
     small_model(tmp_path / "model")
     description = json.loads((tmp_path / "model/model.json").read_text())

@@ -110,8 +110,11 @@ def test_settings_dtype_and_missing_biases_pass_through() -> None:
 @pytest.mark.parametrize(
     ("dense", "message"),
     [
-        (nn.GRU(3, 5, bidirectional=True), "one direction and no projections"),
-        (nn.LSTM(3, 5, proj_size=2), "one direction and no projections"),
+        (
+            nn.GRU(3, 5, bidirectional=True),
+            "one direction, this one is bidirectional: .* bidirectional=False",
+        ),
+        (nn.LSTM(3, 5, proj_size=2), "without projections, this one has proj_size=2; train .* proj_size=0"),
         (nn.RNN(3, 5), "a torch.nn.GRU or LSTM, got RNN"),
         (nn.GRUCell(3, 5), "a torch.nn.GRU or LSTM, got GRUCell"),
     ],

@@ -1,4 +1,4 @@
-"""docs/equations.md and docs/paper_readings.md name code and tests that exist."""
+"""docs/equations.md and docs/paper_readings.md name code and tests that exist; what pages write, git ignores."""
 
 from __future__ import annotations
 
@@ -44,6 +44,12 @@ def test_every_piece_of_code_that_is_named_exists(page: str) -> None:
         assert (ROOT / path).exists(), f"{page}: {path}"
     for link in re.findall(r"\]\((\w+\.md)\)", text):
         assert (ROOT / "docs" / link).exists()
+
+
+def test_what_the_pages_write_into_is_no_part_of_the_repository() -> None:
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    written = set(re.findall(r"skipw pull \S+ (\w+)/", (ROOT / "README.md").read_text(encoding="utf-8")))
+    assert written and {f"/{folder}/" for folder in written} <= set(ignored)
 
 
 def test_every_equation_and_selector_has_its_row() -> None:

@@ -91,6 +91,12 @@ def test_a_switch_or_a_part_of_a_window_is_left_to_the_reference() -> None:
     assert_same(outcome(model, x, backend="reference", at=at), outcome(model, x, backend="auto", at=at))
 
 
+def test_native_says_that_it_has_no_soft_gradient() -> None:
+    said = "no selection_gradient='soft', only 'identity' and 'zero_sum'. Use backend='compact' or 'auto'"
+    with pytest.raises(skipw.errors.BackendUnavailableError, match=said):
+        make(selection_gradient="soft")(torch.randn(3, 14, 3, dtype=torch.float64), at=AT, backend="native")
+
+
 @pytest.mark.parametrize(
     "settings", [{"selection_gradient": "sparse"}, {"selection_softness": 0.0}], ids=["name", "softness"]
 )

@@ -68,7 +68,7 @@ def test_mnist_with_a_wrong_hash_is_refused(mnist_mirror: Path, tmp_path: Path) 
 
 
 def test_a_mirror_with_mall_poses_only_serves_har_as_har_mall(
-    har_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    har_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.copytree(har_folder, tmp_path / "mirror/har_mall")
     monkeypatch.setenv("SKIPW_MIRROR", str(tmp_path / "mirror"))
@@ -78,6 +78,9 @@ def test_a_mirror_with_mall_poses_only_serves_har_as_har_mall(
     assert "HAR-2D-POSE" not in record["title"].split("(")[0]
     assert len(record["parts"]["poses"]["classes"]) == 11
     assert len(said) == 1
+    caplog.set_level("INFO")
+    obtain("har", places.parts_of("har"), tmp_path / "raw/har", "mirror", said.append)
+    assert f"{har_places.MALL_TITLE}: already there (har-mall)" in caplog.messages
 
 
 def test_another_set_under_the_real_ones_name_is_refused(
@@ -109,6 +112,16 @@ def test_the_official_har_archive_is_unpacked_and_checked(
     monkeypatch.setattr(har_places, "LABELS_SHA256", labels)
     with pytest.raises(DataUnavailableError, match="expected 36 columns"):
         obtain("har", places.parts_of("har"), tmp_path / "raw/har", "official", silence)
+
+
+def test_a_folder_of_ones_own_goes_by_its_own_name(
+    har_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    for said in (f"mine: trying {har_folder}", "mine: already there (folder:mine)"):
+        obtain("har", places.parts_of("har", folder=str(har_folder)), tmp_path / "raw/har", "auto", silence)
+        assert said in caplog.messages
+    assert "HAR-2D-POSE" not in caplog.text
 
 
 def test_a_folder_of_ones_own_takes_hars_place(har_folder: Path, tmp_path: Path) -> None:

@@ -133,6 +133,39 @@ def test_front_without_results_says_what_to_do(tmp_path: Path) -> None:
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize("words", [("front",), ("study",), ("search", "--trials", 1)], ids=str)
+def test_a_misspelt_data_set_is_told_the_known_ones(words: tuple[object, ...], tmp_path: Path) -> None:
+    """Whether or not there are fronts: that says nothing of it."""
+    (tmp_path / "pareto" / "mnist").mkdir(parents=True)
+    write_front(tmp_path / "pareto" / "mnist")
+    command, *rest = words
+    where = ("--data", tmp_path) if command == "front" else ()
+    result = skipw(command, "mnst", *rest, *where)
+    assert result.exit_code == 1
+    said = "skipw: expected a data set of adding, mnist, imdb, har, got 'mnst'; did you mean 'mnist'?"
+    assert result.output.strip() == said
+    assert "got 'x'." in skipw(command, "x", *rest, *where).output
+
+
+@pytest.mark.parametrize("command", ["search", "study"])
+@pytest.mark.parametrize(
+    "where", ["mysql://me:s3cret@there/studies", "mysql+pymysql://there/x", "ftp://there/x"]
+)
+def test_a_storage_of_no_known_kind_is_told_the_known_ones(
+    command: str, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna")
+    monkeypatch.chdir(tmp_path)
+    result = skipw(command, "adding", "--storage", where)
+    said = " ".join(result.output.split())
+    assert result.exit_code == 1 and said.startswith(
+        "skipw: studies are kept in a journal file, sqlite:///FILE, "
+    )
+    assert "postgresql+psycopg://USER@HOST/NAME or grpc://HOST:PORT, got" in said
+    assert "pip install" not in said and "s3cret" not in said
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """A saved model over two numbers an input."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from pipelines import evaluate, ship, train
 from skipw.data.adding import prepare_adding
 from skipw.data.normaliser import Normaliser
 from skipw.data.prepared import Split, full_lengths, save_prepared
-from skipw.errors import ChecksumError
+from skipw.errors import ChecksumError, DataFormatError
 from skipw.evaluation import rounding
 from skipw.evaluation.shipped import unpack
+from skipw.evaluation.shipping import choose_models
+from skipw.evaluation.shipping import ship as write_dataset
 from skipw.models.saved import load_description, load_model, verified_weights
 from skipw.models.words import pack_words, read_words
 
@@ -113,6 +116,98 @@ def test_else_it_is_trained_and_the_difference_is_named(
     assert "shipped" not in load_description(data / "models" / "adding" / "adding-skipw")
     run(train, "adding-sparse", params, data, "--pretrained", str(box))
     assert "it started from another adding-skipw" in caplog.text
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_no_model_leaves_the_box_unless_that_is_asked_for(
+    adding: tuple[Path, Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    params, data, made = adding
+    box = tmp_path / "box"
+    shutil.copytree(made, box)
+    (box / "adding" / "adding-skipw").rename(box / "adding" / "adding-gone")
+    shutil.copytree(box / "adding" / "adding-gone", box / "adding" / "adding-too")
+    (box / "adding" / "adding-too" / "model.json").unlink()  # of a grid alone
+    before = contents(box)
+    arguments = ["adding", "--params", str(params), "--data", str(data), "--out", str(box), "--all"]
+    with pytest.raises(SystemExit) as ended:
+        ship.main(arguments)
+    assert ended.value.code == 1
+    assert f"ship: 2 of {box}'s models would leave it: adding-gone, adding-too. Nothing was" in caplog.text
+    assert "--also" in caplog.text and "--replace" in caplog.text
+    assert contents(box) == before
+    ship.main([*arguments, "--replace"])
+    assert sorted(path.name for path in (box / "adding").iterdir() if path.is_dir()) == [
+        "adding-skipw", "adding-sparse",
+    ]  # fmt: skip
+    assert {path.relative_to(box): content for path, content in contents(box).items()} == {
+        path.relative_to(made): content for path, content in contents(made).items()
+    }
+    ship.main(arguments)  # the same ones again: nothing leaves
+
+
+def test_a_data_set_that_fails_leaves_the_others_in_the_box_as_they_were(
+    adding: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params, data, made = adding
+    box = tmp_path / "box"
+    shutil.copytree(made, box)
+    (box / "adding" / "adding-sparse" / "grid.csv").write_text("of an earlier training")
+    before = contents(box)
+    monkeypatch.setattr(
+        ship, "choose_models", lambda name, *rest, **more: choose_models("adding", *rest, **more)
+    )
+
+    def fails_at_the_second(dataset: str, *rest: Any) -> None:
+        if dataset == "mnist":
+            raise DataFormatError("the disk is full")
+        write_dataset(dataset, *rest)
+
+    monkeypatch.setattr(ship, "ship", fails_at_the_second)
+    with pytest.raises(SystemExit, match="1"):
+        ship.main(
+            ["adding", "mnist", "--params", str(params), "--data", str(data), "--out", str(box), "--all"]
+        )
+    assert contents(box) == before
+    assert sorted(path.name for path in box.iterdir()) == ["README.md", "SHA256SUMS", "adding"]
+
+
+def test_the_help_says_that_models_are_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        ship.main(["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "They take the place of all that the box holds of the data set" in said and "--replace" in said
+
+
+@pytest.mark.parametrize("named", ["--pretrained", "SKIPW_PRETRAINED"])
+def test_a_folder_of_shipped_models_that_does_not_exist_is_an_error(
+    adding: tuple[Path, Path, Path],
+    tmp_path: Path,
+    named: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A folder without this experiment is none: it is trained."""
+    caplog.set_level(logging.INFO)
+    data, missing, empty = tmp_path / "data", tmp_path / "pretraind", tmp_path / "empty"
+    prepare_adding(data / "prepared" / "adding", seed=0, num_steps=10, train=40, val=20, test=20)
+    params = write_params(tmp_path / "params.yaml", "adding", data)
+    more: list[str] = []
+    if named == "--pretrained":
+        more = [named, str(missing)]
+    else:
+        monkeypatch.setenv(named, str(missing))
+    with pytest.raises(SystemExit, match="1"):
+        run(train, "adding-skipw", params, data, *more)
+    assert f"train adding-skipw: there is no folder {missing}" in caplog.text
+    assert "SKIPW_PRETRAINED" in caplog.text and not (data / "models").exists()
+    empty.mkdir()
+    run(train, "adding-skipw", params, data, "--pretrained", str(empty))
+    assert f"not taken from {empty}: there is no {empty / 'adding' / 'adding-skipw'}" in caplog.text
+    assert (data / "models" / "adding" / "adding-skipw" / "model.json").exists()
 
 
 @pytest.mark.parametrize("more", [[], ["--no-tracking"]], ids=str)

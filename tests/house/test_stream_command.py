@@ -84,6 +84,17 @@ def test_a_skipped_line_is_not_parsed_and_a_processed_one_is(bundle: Path) -> No
     assert f"standard input, line {first + 1}: expected numbers" in result.output
 
 
+@pytest.mark.parametrize(("line", "width"), [("1,2,3\n", 3), ("1\n", 1)])
+def test_a_table_of_another_width_is_refused_though_every_input_is_skipped(
+    bundle: Path, line: str, width: int
+) -> None:
+    for title in ("", "x,y\n"):
+        result = stream(bundle, "--budget", "0", text=title + line * 4)
+        assert result.exit_code == 1
+        assert f"line {1 + bool(title)}: an input of this model is 2 numbers, got {width}" in result.output
+    assert "0 of 4 inputs" in stream(bundle, "--budget", "0", text=LINES[0] + line * 3).output
+
+
 def test_the_point_moves_while_it_runs(bundle: Path) -> None:
     text = "".join(
         ["@budget=5 threshold=0\n", *LINES[:7], "@budget=0\n", *LINES[7:15], "@budget=all\n", *LINES[15:]]

@@ -359,6 +359,87 @@ def test_the_example_program_reads_a_stream_of_frames(
     assert lines[-1] == f"processed {usage.processed} of {usage.inputs}{end}"
 
 
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example program of a model that reads 5 numbers an input, K = 3 of L = 7, compiled strictly."""
+    folder = tmp_path_factory.mktemp("example")
+    write_c(weights_of(CASES["skipw-gru"])[1], folder, point=OperatingPoint(3, 0.3))
+    sources = ["example.c", "model.c", *build.BOARD_SOURCES]
+    command = [*(CC or ()), *STRICT, *WATCHED, *sources, "-lm", "-o", "example"]
+    subprocess.run(command, cwd=folder, check=True)
+    return folder / "example"
+
+
+def ask(program: Path, text: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([program, *words], input=text, capture_output=True, text=True, check=False)
+
+
+LINE = "0.1 0.2 -0.3 4e-1 .5\n"
+
+
+@pytest.mark.parametrize(
+    "words", [("x",), ("",), ("2.5", ".5"), ("2x",), ("8",), ("-2",), ("99999999999999999999",), ("2", ""),
+              ("2", ".5x"), ("2", "1.5"), ("2", "-0.1"), ("2", "nan"), ("2", ".5", "1")], ids=" ".join,
+)  # fmt: skip
+def test_the_example_program_refuses_what_is_no_point(words: tuple[str, ...], example: Path) -> None:
+    said = ask(example, 9 * LINE, *words)
+    assert said.returncode == 1 and not said.stdout
+    assert said.stderr == "expected [BUDGET [THRESHOLD]]: a whole number from -1 to 7, and one from 0 to 1\n"
+
+
+@pytest.mark.parametrize("words", [("-1",), ("7", "1"), ("0", "0.0"), ("2", ".5")], ids=" ".join)
+def test_the_example_program_takes_points_and_lines_of_any_spacing(
+    words: tuple[str, ...], example: Path
+) -> None:
+    said = ask(example, f"\n{4 * LINE}\r\n\t 1  2\t3 4 5 \r\n \n{3 * LINE}{LINE.strip()}", *words)
+    assert said.returncode == 0 and not said.stderr
+    assert said.stdout.splitlines()[-1].split(",")[0].endswith(" of 9")
+
+
+@pytest.mark.parametrize("budget", ["0", "7"], ids=["skipped", "processed"])
+@pytest.mark.parametrize("line", ["1 2 3", "1 2 3\n", "1 2 3 4 5 6\n", "1,2,3,4,5\n"])
+@pytest.mark.parametrize("before", [0, 8])
+def test_the_example_program_refuses_lines_of_other_lengths(
+    budget: str, line: str, before: int, example: Path
+) -> None:
+    """Where they are skipped too; each of them is an input of its own, never completed by the next."""
+    said = ask(example, before * LINE + line, budget, "0")
+    assert said.returncode == 1 and "class" not in said.stdout and "processed" not in said.stdout
+    assert said.stderr == f"input {before}: expected a line of 5 numbers with spaces between\n"
+
+
+def test_the_example_program_reads_numbers_only_where_it_processes(example: Path) -> None:
+    words = "a b c d e\n"
+    assert ask(example, words, "0").returncode == 0
+    for text in (words, "1 2 3 4 5x\n", "1 2 3 4-5\n", "1.2.3 2 3 4\n", "", "\n"):
+        said = ask(example, text, "7", "0")
+        assert said.returncode == 1 and said.stderr.startswith("input 0: expected a line of 5 numbers"), text
+    assert "error -2 at input 0" in ask(example, "1 2 3 4 nan\n", "7", "0").stderr
+
+
+def test_the_example_program_of_words_refuses_what_is_no_point(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    reads = {"vocabulary_size": 4, "embedding_size": 6}
+    model = Architecture("skipw", 6, 2, "classification", hidden_size=5, window=4, **reads).build().eval()
+    write_c(of_module(model, {"vocabulary": ["<pad>", "<unk>", "a", "film"]}), tmp_path)
+    subprocess.run(
+        [*(CC or ()), *STRICT, *WATCHED, "example.c", "model.c", *build.BOARD_SOURCES, "-lm", "-o", "example"],
+        cwd=tmp_path, check=True,
+    )  # fmt: skip
+
+    def said(text: str, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["./example", *words], cwd=tmp_path, input=text, capture_output=True, text=True, check=False
+        )
+
+    assert said("a fine film .", "2", "0").stdout.endswith("processed 2 of 4, at most 2 in a window of 4\n")
+    for words in (("x",), ("2.5", ".5"), ("5",), ("2", "2"), ("2", ".5", "1")):
+        refused = said("a film", *words)
+        assert refused.returncode == 1 and not refused.stdout
+        assert refused.stderr.startswith("expected [BUDGET [THRESHOLD]]: a whole number from -1 to 4")
+    assert said("\n").returncode == 1 and "expected words" in said("\n").stderr
+
+
 def test_the_makefile_says_what_it_runs_on(tmp_path: Path) -> None:
     write_c(weights_of(CASES["dense"])[1], tmp_path)
     said = subprocess.run(["make", "-s", "run"], cwd=tmp_path, capture_output=True, text=True, check=False)

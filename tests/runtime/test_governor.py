@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import skipw
-from skipw import BudgetError, DataFormatError, OperatingPoint, StreamModel
+from skipw import BudgetError, DataFormatError, OperatingPoint, StreamModel, StreamOrderError
 from skipw.runtime.governing.governor import Governor
 from skipw.runtime.governing.rated_points import RatedPoint, read_points
 from skipw.runtime.governing.simulated_device import SimulatedDevice, ramp, steps
+from skipw.runtime.sampled import SampledStream
 
 WINDOW = 8
 COLUMNS = "experiment,model,window,budget,threshold,split,metric,value,inputs_processed"
@@ -29,12 +30,12 @@ READING = 10.0  # what an input costs in these tests, in ms of work
 SKIPPING = 0.1
 
 
-def model(window: int = WINDOW, seed: int = 0) -> StreamModel:
+def model(window: int = WINDOW, seed: int = 0, engine: str = "auto") -> StreamModel:
     torch.manual_seed(seed)
     rnn = skipw.SkipW("gru", 2, 3, window=window)
     with torch.no_grad():
         rnn.gate.weight.normal_(0, 1.5)
-    return StreamModel.from_model(rnn)
+    return StreamModel.from_model(rnn, engine=engine)
 
 
 MODEL = model()
@@ -384,6 +385,100 @@ def test_models_without_anything_to_move_are_refused(kind: str, table: Callable[
     skiprnn = StreamModel.from_model(skipw.SkipRNN("gru", 2, 3)).create_stream()
     with pytest.raises(BudgetError):
         Governor(POINTS, budget_ms=1.0).step(skiprnn)
+
+
+@pytest.mark.parametrize("kind", ["c", "numpy", "sampled"])
+def test_a_stream_says_how_much_it_saw_and_in_which_windows(kind: str) -> None:
+    rnn = skipw.DenseRNN("gru", 2, 3) if kind == "sampled" else skipw.SkipW("gru", 2, 3, window=WINDOW)
+    stream = StreamModel.from_model(rnn, engine="auto" if kind == "sampled" else kind).create_stream()
+    if kind == "sampled":
+        stream = SampledStream(stream, "periodic", 0.5, np.random.default_rng(0))
+    for _ in range(11):
+        stream.process([0.1, 0.2]) if stream.needs_input else stream.skip()
+    assert stream.inputs == stream.usage.inputs == 11
+    assert stream.window == (None if kind == "sampled" else WINDOW)
+    stream.reset()
+    assert stream.inputs == 0
+
+
+@pytest.mark.parametrize("window", [WINDOW - 1, 28])
+def test_points_of_a_model_with_another_window_are_refused(window: int) -> None:
+    """At the first meeting, before anything of the stream has changed: not where a K above L would be tried."""
+    points = [RatedPoint(OperatingPoint(k, 0.5), k / window, k / window, window) for k in range(WINDOW - 1)]
+    governor = Governor(points, budget_ms=90.0, per="window", meter=SimulatedDevice().elapsed_ms)
+    stream = MODEL.create_stream(OperatingPoint(2, 0.0))
+    stream.process([0.1, 0.2]) if stream.needs_input else stream.skip()
+    said = f"a model with a window of {window}, the stream's model has a window of {WINDOW}; read_points"
+    for meet in (governor.step, governor.reset):
+        with pytest.raises(BudgetError, match=said):
+            meet(stream)
+    assert stream.usage.inputs == 1 and stream.operating_point == OperatingPoint(2, 0.0)
+    assert governor.point is None and not governor.decisions
+    fitting = model(window).create_stream()
+    assert governor.advance(fitting, lambda: [0.1, 0.2]) in (True, False)
+    with pytest.raises(BudgetError, match=said):  # in the middle of another sequence
+        governor.advance(stream, lambda: [0.1, 0.2])
+    governor.advance(fitting, lambda: [0.1, 0.2])
+    assert fitting.usage.inputs == 2 and len({d.sequence for d in governor.decisions}) == 1
+
+
+def test_points_with_and_without_windows_are_told_apart() -> None:
+    without = [RatedPoint(OperatingPoint(threshold=0.1 * n), 1.0 - 0.09 * n, -0.1 * n) for n in range(11)]
+    with pytest.raises(BudgetError, match="with no window, the stream's model has a window of 8"):
+        Governor(without, budget_ms=1.0).step(MODEL.create_stream())
+    with pytest.raises(BudgetError, match="with a window of 8, the stream's model has none"):
+        Governor(POINTS, budget_ms=1.0).step(
+            StreamModel.from_model(skipw.ThrRNN("gru", 2, 3)).create_stream()
+        )
+
+
+class OwnStream:
+    """The verbs that a governor asks for, and no more."""
+
+    def __init__(self, stream: Any) -> None:
+        self.process, self.skip, self.reset = stream.process, stream.skip, stream.reset
+        self.set_operating_point, self._stream = stream.set_operating_point, stream
+
+    needs_input = property(lambda self: self._stream.needs_input)
+    plan = property(lambda self: self._stream.plan)
+    usage = property(lambda self: self._stream.usage)
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("engine", ["auto", "numpy"])
+def test_a_step_takes_exactly_one_input(engine: str, own: bool) -> None:
+    stream: Any = model(engine=engine).create_stream()
+    stream = OwnStream(stream) if own else stream
+    device = SimulatedDevice()
+    governor = Governor(POINTS, budget_ms=90.0, per="window", meter=device.elapsed_ms)
+
+    def take() -> None:
+        stream.process([0.1, 0.2]) if stream.needs_input else stream.skip()
+
+    def step(*doings: Callable[[], object]) -> None:
+        with governor.step(stream):
+            for doing in doings:
+                doing()
+
+    def fail() -> None:
+        raise RuntimeError("mine")
+
+    drive(governor, stream, device, 2 * WINDOW + 3)
+    with pytest.raises(
+        StreamOrderError, match=r"input 19 takes one input, got none: call process\(\) or skip"
+    ):
+        step()
+    step(take)
+    with pytest.raises(StreamOrderError, match="input 20 takes one input, got 2"):
+        step(take, take)
+    with pytest.raises(StreamOrderError, match=r"got a reset: .* governor\.reset"):
+        step(stream.reset)
+    with pytest.raises(RuntimeError, match="mine"):  # not replaced by another error
+        step(fail)
+    stream.reset()  # outside of a step that is no error, nor are inputs that the governor doesn't see
+    take()
+    drive(governor, stream, device, 5 * WINDOW)
+    assert stream.usage.inputs == 5 * WINDOW + 1
 
 
 @pytest.mark.parametrize(

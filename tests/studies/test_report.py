@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import os
 import shlex
@@ -18,6 +19,7 @@ from skipw.studies.outcome import read_outcome
 from skipw.studies.places import Sign
 from skipw.studies.report import print_study
 from skipw.studies.storage import default_storage, open_storage
+from skipw.studies.study import remember_call
 from skipw.studies.wording import (
     model_text,
     reasons,
@@ -128,6 +130,25 @@ def test_the_command_that_goes_on_is_one_of_the_commands() -> None:
     help_text = CliRunner().invoke(app, ["search", "--help"], env={"COLUMNS": "200"}).output
     assert all(word in help_text for word in words if word.startswith("--"))
     assert "--trials 32 " in resume_command(outcome, 12), "a study that has all it wanted gets more"
+
+
+def test_the_command_that_goes_on_names_what_is_not_where_a_search_looks(said: Said, tmp_path: Path) -> None:
+    where = f"sqlite:///{tmp_path / 'my studies.db'}"
+    study = kept("har", 3, where)
+    remember_call(study, params=Path("my params.yaml"), data=Path("data/paper"), storage=where)
+    assert study.user_attrs["called"] == {"params": "my params.yaml", "data": "data/paper", "storage": where}
+    outcome = read_outcome(study)
+    end = f"--params 'my params.yaml' --data data/paper --storage '{where}'"
+    assert resume_command(outcome, 20).endswith(f"--study {outcome.name} {end}")
+    text = said("har", where, page=tmp_path / "page.html")
+    assert f"{end}\n" in text
+    assert f"Page:   skipw study har --storage '{where}' --study {outcome.name} --page" in said("har", where)
+    page = html.unescape((tmp_path / "page.html").read_text(encoding="utf-8"))
+    for command in (end, f"skipw study har --storage '{where}' ", f"optuna-dashboard '{where}'"):
+        assert command in page
+    remember_call(study, params=Path("params.yaml"), data=Path("data"), storage=None)
+    assert read_outcome(study).called == {}
+    assert resume_command(read_outcome(study), 20).endswith(f"--study {outcome.name}")
 
 
 def test_words() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any, ClassVar
@@ -64,6 +65,27 @@ def test_a_search_publishes_what_it_found(lab: Lab, caplog: pytest.LogCaptureFix
     found = points[points["experiment"] == folders[0]]
     assert sorted(on_val.query("metric == 'accuracy'")["value"]) == pytest.approx(sorted(found["value"]))
     assert "of 3, hypervolume" in caplog.text
+
+
+def test_the_command_that_is_printed_goes_on(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings, data and storage lie elsewhere than a search looks by itself, a blank in the settings' path."""
+    from typer.testing import CliRunner
+
+    from skipw.cli import app
+
+    monkeypatch.setattr("skipw.studies.crew.LocalCrew", InThisProcess)
+    path = lab.path.rename(lab.path.with_name("my params.yaml"))
+    path.write_text(f"{path.read_text()}search:\n  har: {{epochs: 0.5, validations: 2, models: [thrrnn]}}\n")
+    words = ["search", "har", "--trials", "1", "--params", str(path), "--data", str(lab.data)]
+    first = CliRunner().invoke(app, [*words, "--storage", str(lab.journal), "--no-tracking"])
+    assert first.exit_code == 0, first.output
+    (line,) = (line for line in first.output.splitlines() if line.startswith("Go on:"))
+    shutil.rmtree(lab.data / "studies")
+    again = shlex.split(line.replace("--trials 21 ", "--trials 1 "))[3:]
+    second = CliRunner().invoke(app, [*again, "--no-tracking"])
+    assert second.exit_code == 0, second.output
+    assert line in second.output and "1 complete" in second.output
+    assert (lab.data / "studies" / "har" / "study.json").exists()
 
 
 def test_a_finished_search_is_only_published_and_more_trials_are_added(

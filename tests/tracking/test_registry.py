@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
+from pipelines import register as register_stage
 from skipw.errors import ChecksumError, DataFormatError, DataUnavailableError
 from skipw.tracking import packing
 from skipw.tracking.links import compare_link
@@ -92,6 +95,21 @@ def test_registering_fills_everything_and_twice_adds_nothing(mlruns: Path, data:
     assert snapshot(journal) == first
     assert (data / "registry" / "adding" / "registry.json").read_bytes() == written
     assert set(registry_json(data)["aliases"]) == {"most-accurate", "knee", "cheapest"}
+
+
+def test_the_stage_says_points_as_the_shipped_models_are_told(
+    mlruns: Path, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A sampling baseline has no budget and no threshold, but a share."""
+    keep_small(data, "adding-periodic", "adding-skipw")
+    params = tmp_path / "params.yaml"
+    params.write_text(yaml.safe_dump({"scale": SCALE, "evaluate": {"random": {"rates": list(RATES)}}}))
+    caplog.set_level(logging.INFO, logger="register")
+    register_stage.main(["adding", "--params", str(params), "--data", str(data)])
+    said = [record.getMessage() for record in caplog.records if record.name == "register"]
+    assert said[1:] == [f"  {line}" for line in register(data).alias_lines()]
+    assert "a share of 0.2 of the inputs" in " ".join(said) and "None" not in " ".join(said)
+    assert any(line.endswith(", budget 5, threshold 0.5") for line in said)
 
 
 def test_a_version_has_files_metrics_and_a_run(mlruns: Path, data: Path) -> None:

@@ -169,6 +169,43 @@ def test_a_part_of_a_model_without_gates_is_refused(tmp_path: Path) -> None:
         load(file)
 
 
+@pytest.mark.parametrize(
+    ("own", "refused"),
+    [
+        ("sandwich: true", "sandwich: it is for batches that draw their K; set random_budget"),
+        ("sandwich: true, random_budget: 0.0, distill: 0.5", "sandwich: it is for batches that draw"),
+        ("distill: 0.5", "distill: the scores at the largest K are those of sandwich; set it"),
+        ("distill: 0.5, random_budget: 1.0", "distill: the scores at the largest K are those of sandwich"),
+        ("train_only: gates", "train_only: the cells under these gates are those of init_from; name one"),
+    ],
+)
+def test_what_would_change_nothing_is_refused(own: str, refused: str, tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    entry = f"{{dataset: har, model: skipw, window: 5, {own}, start: data/prepared/har}}"
+    file.write_text(f"train:\n  experiments:\n    har-skipw: {entry}\n")
+    with pytest.raises(ParamsError, match=refused):
+        load(file)
+
+
+def test_a_recipe_may_hold_what_only_skipw_draws(tmp_path: Path) -> None:
+    """A dense model leaves it alone; a skipw that draws no K has to switch it off."""
+    file = tmp_path / "params.yaml"
+    file.write_text(
+        """
+train:
+  recipes:
+    har: {window: 5, sandwich: true, distill: 0.5}
+  experiments:
+    har-dense: {dataset: har, model: dense, start: data/prepared/har}
+    har-skipw: {dataset: har, model: skipw, random_budget: 0.5, start: data/prepared/har}
+    har-skipw-gates:
+      {dataset: har, model: skipw, sandwich: false, distill: 0.0, train_only: gates, init_from: har-skipw,
+       start: data/models/har/har-skipw}
+"""
+    )
+    assert set(load(file).train.experiments) == {"har-dense", "har-skipw", "har-skipw-gates"}
+
+
 def test_a_sandwich_runs_the_whole_window_first(settings: Settings) -> None:
     chosen = settings(
         "adding", steps=100, random_budget=1.0, sandwich=True, distill=0.75, random_threshold=(0.5, 0.6)

@@ -333,10 +333,10 @@ def test_data_without_a_fixed_length_has_no_plan(
         ("model: skipw, cell: lstm", "a plan needs cell gru or fastgrnn, got lstm"),
         ("model: skipw, bound: any", "a plan needs bound aligned, got any"),
         ("model: skipw, select: first", "a plan needs select topk, got first"),
-        ("model: skipw, gate_inputs: [input]", "a plan needs gate_inputs nothing, got .'input',."),
+        ("model: skipw, gate_inputs: [input]", r"a plan needs no gate_inputs, got \['input'\]; docs"),
         ("model: skipw, plan_inputs: 0.0", "plan_inputs"),
         ("model: skipw, plan_inputs: []", "plan_inputs"),
-        ("model: skipw, plan_inputs: [0.1]", "plan_inputs: expected one share, got .0.1,."),
+        ("model: skipw, plan_inputs: [0.1]", r"plan_inputs: expected one share, got \[0.1\]"),
         (
             "model: skipw, gate_budgets: [1, 3]",
             "expected a list of up to 2 shares, for the first of gate_budgets, got 0.1",

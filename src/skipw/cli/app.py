@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,9 +10,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from skipw.errors import SkipWError
+from skipw.errors import ParamsError, SkipWError
 
-__all__ = ["DATASETS", "Data", "app"]
+__all__ = ["DATASETS", "Data", "app", "require_dataset"]
 
 
 class Commands(TyperGroup):
@@ -39,6 +40,14 @@ app = typer.Typer(
 )
 DATASETS = ("adding", "mnist", "imdb", "har")
 Data = Annotated[Path, typer.Option(help="Folder of the pipeline's outputs.")]
+
+
+def require_dataset(name: str) -> None:
+    """Raises ParamsError unless it is a data set's name."""
+    if name not in DATASETS:
+        near = difflib.get_close_matches(name, DATASETS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        raise ParamsError(f"expected a data set of {', '.join(DATASETS)}, got {name!r}{hint}")
 
 
 @app.callback()

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from skipw.cli.app import DATASETS, Data, app
+from skipw.cli.app import DATASETS, Data, app, require_dataset
 from skipw.cli.printing import print_table
 from skipw.errors import DataFormatError
 
@@ -34,6 +34,7 @@ def front(
     from rich.console import Console
     from rich.table import Table
 
+    require_dataset(dataset)
     path = data / "pareto" / dataset / "front.csv"
     in_box = PRETRAINED / dataset / "front.csv"
     if shipped or (data == OUTPUTS and not path.is_file() and in_box.is_file()):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skipw.cli.app import app
+from skipw.errors import DataFormatError
 
 if TYPE_CHECKING:
     from skipw.actions.service import FrameResult
@@ -99,7 +100,12 @@ def _warn(model: StreamModel) -> None:
 def _writer(out: Path | None, stack: ExitStack) -> Any:
     if out is None:
         return lambda values: None
-    file = stack.enter_context(out.open("w", encoding="utf-8"))
+    try:
+        file = stack.enter_context(out.open("w", encoding="utf-8"))
+    except OSError as error:
+        raise DataFormatError(
+            f"--out {out} cannot be written ({error.strerror or error}); name a file in a folder that exists."
+        ) from error
 
     def write(values: dict[str, Any]) -> None:
         file.write(json.dumps(values) + "\n")

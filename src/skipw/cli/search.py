@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from skipw.cli.app import DATASETS, Data, app
+from skipw.cli.app import DATASETS, Data, app, require_dataset
 from skipw.errors import ParamsError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ Storage = Annotated[
         "Default: mlruns/study-<dataset>.journal."
     ),
 ]
+STORAGES = ("sqlite", "postgresql", "grpc")
 Study = Annotated[str | None, typer.Option("--study", help="A study's name; default: of this very search.")]
 
 
@@ -67,6 +68,7 @@ def search(
         logging.getLogger("skipw.studies").setLevel(logging.INFO)
     given: dict[str, Any] = {"trials": trials, "workers": workers, "epochs": epochs, "space": space}
     given |= {"models": _listed(models), "sampler": sampler, "seed": seed}
+    _require_storage(storage)
     settings = load(params)
     try:
         outcome = run_search(
@@ -98,13 +100,21 @@ def study(
 
     from skipw.studies.report import print_study
 
-    _known(dataset)
+    require_dataset(dataset)
+    _require_storage(storage)
     print_study(dataset, storage, name, page, Console())
 
 
-def _known(dataset: str) -> None:
-    if dataset not in DATASETS:
-        raise ParamsError(f"expected a data set of {', '.join(DATASETS)}, got {dataset!r}.")
+def _require_storage(storage: str | None) -> None:
+    """Raises ParamsError for an address of a kind that studies aren't kept in."""
+    scheme, address, _ = (storage or "").partition("://")
+    if address and scheme.partition("+")[0] not in STORAGES:
+        from skipw.studies.storage import hidden
+
+        raise ParamsError(
+            f"studies are kept in a journal file, sqlite:///FILE, postgresql+psycopg://USER@HOST/NAME or "
+            f"grpc://HOST:PORT, got {hidden(storage or '')!r}."
+        )
 
 
 def _listed(models: str | None) -> list[str] | None:
@@ -116,7 +126,7 @@ def _search_settings(section: Any, dataset: str, given: dict[str, Any]) -> Searc
     from skipw.checked import build
     from skipw.params import SearchSettings
 
-    _known(dataset)
+    require_dataset(dataset)
     own = dataclasses.asdict(getattr(section, dataset))
     own |= {key: value for key, value in given.items() if value is not None}
     return build(SearchSettings, own, f"search.{dataset}")

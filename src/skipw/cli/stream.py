@@ -38,8 +38,9 @@ def stream(
 ) -> None:
     """Stream inputs through a model: numbers with commas between, or a word, a line each.
 
-    The line of an input that is skipped is not even parsed. A line such as `@budget=3 threshold=0.4` moves the
-    operating point from the next input on. What is left out is taken from the bundle.
+    The line of an input that is skipped is not even parsed; only of the first one the numbers are counted. A line
+    such as `@budget=3 threshold=0.4` moves the operating point from the next input on. What is left out is taken
+    from the bundle.
     """
     model, own, create = _open(bundle, engine, seed)
     running, labels = create(_start(own, budget, threshold)), _labels(model)
@@ -145,8 +146,13 @@ def _run(
                 running.process(line.strip() if words else numbers_of(line))
             except ShapeError as error:
                 raise DataFormatError(f"{_place(source)}, line {number}: {error}") from error
-        else:
+        elif count or words or (width := len(line.split(","))) == architecture.input_size:
             running.skip()
+        else:  # a table of another kind, which inputs that are all skipped would hide
+            raise DataFormatError(
+                f"{_place(source)}, line {number}: an input of this model is {architecture.input_size} numbers, got "
+                f"{width} fields; give its own inputs, one a line."
+            )
         if every and count % every == 0:
             yield {"t": count, "processed": due, "scores": running.output().tolist()}
         count += 1

@@ -33,7 +33,9 @@ def parts_of(dataset: str, *, glove_dimension: int = 100, folder: str | None = N
             glove = Part("glove", f"GloVe 6B {glove_dimension}d", glove_candidates(glove_dimension))
             return (Part("reviews", "IMDB", review_candidates()), glove)
         case "har":
-            return (Part("poses", "HAR-2D-POSE", pose_candidates(folder)),)
+            candidates = pose_candidates(folder)
+            own_name = None if folder is None else candidates[0].title
+            return (Part("poses", own_name or "HAR-2D-POSE", candidates),)
     raise ParamsError(f"there is no data set {dataset!r}; there are adding, mnist, imdb and har")
 
 

@@ -173,7 +173,7 @@ def _obtain_part(
         if got is not None:
             return got
     if rank is not None:
-        log.info("%s: already there (%s)", part.title, recorded["data_source"])
+        log.info("%s: already there (%s)", recorded.get("title", part.title), recorded["data_source"])
         for name in recorded["files"]:
             _link_or_copy(raw / name, fresh / name)
         return recorded

@@ -11,14 +11,14 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from skipw.data.atomic import replaced_folder, write_json
+from skipw.data.atomic import write_json
 from skipw.data.prepared import load_meta
 from skipw.errors import DataFormatError
 from skipw.evaluation.evaluated import GRID_FILE, HISTORY_FILE, Evaluated, evaluated, trial_number
@@ -38,7 +38,7 @@ from skipw.models.saved import (
 from skipw.models.words import WORDS_FILE, pack_words
 from skipw.params import Evaluate
 
-__all__ = ["META_FILE", "SHIPPED", "How", "choose_models", "ship"]
+__all__ = ["META_FILE", "SHIPPED", "How", "choose_models", "ship", "shipped_experiments"]
 
 log = logging.getLogger(__name__)
 META_FILE = "meta.json"
@@ -112,13 +112,22 @@ def _not_evaluated(name: str, dataset: str, data: Path, wanted: bool) -> Evaluat
     return one
 
 
-def ship(dataset: str, data: Path, out: Path, chosen: list[Evaluated], how: How) -> None:
-    """Write ``out/<dataset>``; it appears complete or not at all.
+def shipped_experiments(place: Path) -> list[str]:
+    """The experiments of ``pretrained/<dataset>``: folders with a model, a grid or both."""
+    names = (DESCRIPTION_FILE, GRID_FILE)
+    return sorted({path.parent.name for name in names for path in place.glob(f"*/{name}")})
+
+
+def ship(
+    dataset: str, data: Path, fresh: Path, previous: Path, chosen: Sequence[Evaluated], how: How
+) -> None:
+    """Fill a data set's folder of the box.
 
     Args:
         dataset: har, mnist, ...
         data: the root of all outputs.
-        out: pretrained.
+        fresh: an empty folder, which is to become ``pretrained/<dataset>``.
+        previous: the one that it replaces; grids of the same weights are taken from there.
         chosen: of ``choose_models``.
         how: scale, front and evaluation.
     Raises:
@@ -127,31 +136,29 @@ def ship(dataset: str, data: Path, out: Path, chosen: list[Evaluated], how: How)
     """
     prepared = data / "prepared" / dataset
     meta = load_meta(prepared)
-    place, previous = Path(out) / dataset, Path(out) / dataset
-    with replaced_folder(place) as fresh:
-        words = _write_words(fresh, chosen)
-        for one in chosen:
-            folder = fresh / one.experiment
-            folder.mkdir()
-            if one.owns_model:
-                _write_model(one, folder, words, how)
-                _check(one, folder, prepared, rounded=words is not None)
-                if (history := one.model_folder / HISTORY_FILE).exists():
-                    shutil.copyfile(history, folder / HISTORY_FILE)
-        measured = [one for one in chosen if one.grid.exists()]
-        for one in measured:
-            _write_grid(one, fresh, previous, prepared, how, rounded=words is not None)
-        grid = read_grids([fresh / one.experiment / GRID_FILE for one in measured])
-        write_table(checked_front(grid, meta, how.min_gain), fresh / "front.csv")
-        facts = {
-            "scale": how.scale,
-            "min_gain": how.min_gain,
-            "rates": list(how.evaluate.random.rates),
-        }
-        write_json(fresh / META_FILE, {**meta, SHIPPED: facts})
+    words = _write_words(fresh, chosen)
+    for one in chosen:
+        folder = fresh / one.experiment
+        folder.mkdir()
+        if one.owns_model:
+            _write_model(one, folder, words, how)
+            _check(one, folder, prepared, rounded=words is not None)
+            if (history := one.model_folder / HISTORY_FILE).exists():
+                shutil.copyfile(history, folder / HISTORY_FILE)
+    measured = [one for one in chosen if one.grid.exists()]
+    for one in measured:
+        _write_grid(one, fresh, previous, prepared, how, rounded=words is not None)
+    grid = read_grids([fresh / one.experiment / GRID_FILE for one in measured])
+    write_table(checked_front(grid, meta, how.min_gain), fresh / "front.csv")
+    facts = {
+        "scale": how.scale,
+        "min_gain": how.min_gain,
+        "rates": list(how.evaluate.random.rates),
+    }
+    write_json(fresh / META_FILE, {**meta, SHIPPED: facts})
 
 
-def _write_words(fresh: Path, chosen: list[Evaluated]) -> str | None:
+def _write_words(fresh: Path, chosen: Sequence[Evaluated]) -> str | None:
     """words.safetensors, where the models read texts; its SHA-256."""
     from safetensors.numpy import load
 

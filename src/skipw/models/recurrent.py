@@ -294,8 +294,16 @@ class Recurrent(nn.Module, ABC):
         """
         if not isinstance(dense, nn.GRU | nn.LSTM):
             raise ShapeError(f"from_dense takes a torch.nn.GRU or LSTM, got {type(dense).__name__}.")
-        if dense.bidirectional or dense.proj_size:
-            raise ShapeError("from_dense takes one direction and no projections (proj_size=0).")
+        if dense.bidirectional:
+            raise ShapeError(
+                "from_dense takes layers of one direction, this one is bidirectional: inputs are skipped in their "
+                "order, one by one; train a layer with bidirectional=False."
+            )
+        if dense.proj_size:
+            raise ShapeError(
+                f"from_dense takes layers without projections, this one has proj_size={dense.proj_size}; train one "
+                "with proj_size=0."
+            )
         settings.setdefault("initial_state", "zeros")
         kind = "gru" if isinstance(dense, nn.GRU) else "lstm"
         model = cls(kind, dense.input_size, dense.hidden_size, dense.num_layers, **settings)

@@ -81,6 +81,14 @@ class NumpyStream(Stream):
         gate = self._gate
         return Usage(gate.inputs, gate.processed, gate.max_in_window)
 
+    @property
+    def inputs(self) -> int:
+        return self._gate.inputs
+
+    @property
+    def window(self) -> int | None:
+        return self._architecture.window
+
     def reset(self) -> None:
         self._state = self._step.initial
         self._gate = self._new_gate(self._point)

@@ -89,6 +89,11 @@ class SampledStream(Stream):
         """What the stream has cost so far."""
         return Usage(self._inputs, self._stream.usage.processed, None)
 
+    @property
+    def window(self) -> None:
+        """There are none."""
+        return None
+
     def reset(self) -> None:
         """Begin a new sequence; random draws go on."""
         self._stream.reset()

@@ -103,6 +103,16 @@ class Stream(ABC):
     def usage(self) -> Usage:
         """What the stream has cost so far."""
 
+    @property
+    def inputs(self) -> int:
+        """Inputs seen, ``usage.inputs``."""
+        return self.usage.inputs
+
+    @property
+    @abstractmethod
+    def window(self) -> int | None:
+        """L; None for models without windows."""
+
     @abstractmethod
     def reset(self) -> None:
         """Begin a new sequence at the same operating point: state, window and usage; random draws go on."""

@@ -39,6 +39,7 @@ class Outcome:
             (every input processed, the constant predictor's error) and (no input, no error) that they dominate.
         facts: what the study is, see ``Plan.facts``.
         run_id: the study's run in MLflow.
+        called: the options ``params``, ``data`` and ``storage`` of the last search, those that were not the defaults.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Outcome:
     hypervolumes: list[float]
     facts: dict[str, Any]
     run_id: str | None
+    called: Mapping[str, str]
 
     @property
     def hypervolume(self) -> float:
@@ -86,6 +88,7 @@ def read_outcome(study: Study) -> Outcome:
         hypervolumes=_hypervolumes(done, points, constant, metric),
         facts=facts,
         run_id=attributes.get("run_id"),
+        called=dict(attributes.get("called", {})),
     )
 
 

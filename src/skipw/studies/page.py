@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,14 +141,17 @@ def _folded(heading: str, kind: str, text: str, cells: list[list[str]]) -> str:
 
 
 def _how_to_html(study: Study, outcome: Outcome) -> str:
-    dataset = outcome.dataset
+    dataset, given = outcome.dataset, outcome.called.get("storage")
     default = f"mlruns/study-{dataset}.journal"
+    goes_on, live = "The study goes on with", "Optuna's own pages, live, on http://127.0.0.1:8080"
+    if given is None:
+        goes_on += f" (add <code>--storage</code> where it is not kept in the default journal, <code>{default}</code>)"
+        live += " (or the storage's address in the journal's place)"
+    look = ["skipw", "study", dataset, *([] if given is None else ["--storage", given])]
     parts = (
-        ("The study goes on with (add <code>--storage</code> where it is not kept in the default journal, "
-         f"<code>{default}</code>):", resume_command(outcome, wanted(study))),
-        ("This page, as the study is now:", f"skipw study {dataset} --page study.html"),
-        ("Optuna's own pages, live, on http://127.0.0.1:8080 (or the storage's address in the journal's place):",
-         f"optuna-dashboard {default}"),
+        (f"{goes_on}:", resume_command(outcome, wanted(study))),
+        ("This page, as the study is now:", shlex.join([*look, "--study", outcome.name, "--page", "study.html"])),
+        (f"{live}:", f"optuna-dashboard {shlex.quote(given or default)}"),
         ("The models on the front into the data set's front, the registry and the report:",
          f"dvc repro --single-item pareto@{dataset} register@{dataset} report"),
     )  # fmt: skip

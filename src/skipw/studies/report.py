@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,8 +107,9 @@ def _print_next(
     shown = None if storage is None else hidden(storage)
     lines = {"Go on": resume_command(outcome, wanted(study), shown)}
     if page is None:
-        there = "" if storage is None else f" --storage {shown}"
-        lines["Page"] = f"skipw study {dataset}{there} --study {outcome.name} --page study.html"
+        there = [] if shown is None else ["--storage", shown]
+        words = ["skipw", "study", dataset, *there, "--study", outcome.name, "--page", "study.html"]
+        lines["Page"] = shlex.join(words)
     else:
         lines["Page"] = f"{_written(page, study, outcome).absolute().as_uri()}"
     if link := _mlflow_link(outcome):

@@ -22,8 +22,8 @@ from skipw.studies.files import publish
 from skipw.studies.outcome import Outcome, read_outcome
 from skipw.studies.places import Places, living
 from skipw.studies.plan import make_plan
-from skipw.studies.storage import default_storage, open_storage, resolved
-from skipw.studies.study import open_study
+from skipw.studies.storage import default_storage, hidden, open_storage, resolved
+from skipw.studies.study import open_study, remember_call
 from skipw.studies.worker import WorkerSpec
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ def run_search(
     places = Places.of(data, study_name or plan.study_name)
     with places.claiming():
         study = open_study(plan, store, study_name)
+        kept = None if storage is None else hidden(storage)
+        remember_call(study, params=params_path, data=data, storage=kept)
     spec = WorkerSpec(
         storage=where,
         study=study.study_name,

@@ -22,10 +22,20 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.storages import BaseStorage
 
-__all__ = ["OBJECTIVES", "find_study", "offer_recipe", "open_study", "recipe_points", "studies_of"]
+__all__ = [
+    "OBJECTIVES",
+    "find_study",
+    "offer_recipe",
+    "open_study",
+    "recipe_points",
+    "remember_call",
+    "studies_of",
+]
 
 OBJECTIVES = ("error", "inputs_processed")  # both are minimised
 FACTS = "facts"
+CALLED = "called"
+DEFAULTS = {"params": "params.yaml", "data": "data"}  # what a command that leaves them out reads
 DESCRIBED = 5.0  # seconds that another process has for it
 #: What a recipe means that does not name them.
 UNNAMED = {"num_layers": TrainSettings.num_layers, "weight_decay": 0.0, "dropout": 0.0}
@@ -60,6 +70,19 @@ def open_study(plan: Plan, storage: BaseStorage, name: str | None = None) -> Stu
     if study.user_attrs.get("asked") != asked:
         study.set_user_attr("asked", asked)
     return study
+
+
+def remember_call(study: Study, **options: object) -> None:
+    """Keep the options of the last search that say where its files lie, for the command that goes on.
+
+    Args:
+        study: from ``open_study``.
+        options: ``params``, ``data`` and ``storage`` as they were given; None and the defaults are left out.
+    """
+    called = {name: str(value) for name, value in options.items() if value is not None}
+    called = {name: value for name, value in called.items() if value != DEFAULTS.get(name)}
+    if study.user_attrs.get(CALLED, {}) != called:
+        study.set_user_attr(CALLED, called)
 
 
 def _wait_for_description(study: Study) -> None:

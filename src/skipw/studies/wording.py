@@ -138,7 +138,7 @@ def resume_command(outcome: Outcome, aim: int | None, storage: str | None = None
     Args:
         outcome: of the study.
         aim: finished trials that it was to have; more are asked for once it has them.
-        storage: address, if it is not the data set's default.
+        storage: address, if it is not the data set's default; None takes the one that the last search was given.
     """
     search, done = outcome.facts["search"], outcome.counts.finished
     trials = aim if aim is not None and done < aim else done + MORE
@@ -147,6 +147,7 @@ def resume_command(outcome: Outcome, aim: int | None, storage: str | None = None
     if tuple(search["models"]) != SearchSettings().models:
         words += ["--models", ",".join(search["models"])]
     words += ["--seed", str(search["seed"]), "--study", outcome.name]
-    if storage is not None:
-        words += ["--storage", storage]
+    options = dict(outcome.called) if storage is None else {**outcome.called, "storage": storage}
+    for name in ("params", "data", "storage"):
+        words += [f"--{name}", options[name]] if name in options else []
     return shlex.join(words)

@@ -28,7 +28,7 @@ class Predictor:
     Args:
         folder: of model.safetensors and model.json.
         default: ``model`` (skipw, thrrnn, ...; by default what model.json says), ``budget`` and ``threshold``
-            of the own operating point (by default the whole window and 0.5), ``rate`` (share of inputs that a
+            of the own operating point (by default the largest budget and 0.5), ``rate`` (share of inputs that a
             sampling baseline takes; by default all) and ``backend``.
 
     Attributes:

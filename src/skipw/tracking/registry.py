@@ -56,6 +56,15 @@ class Registration:
     versions: dict[str, str] = field(default_factory=dict)
     others: dict[str, str] = field(default_factory=dict)
 
+    def alias_lines(self) -> list[str]:
+        """``knee: version 6, adding-skipw-k3, budget 5, threshold 0.5``, a line an alias."""
+        whose = "shipped " if self.others else ""
+        return [
+            f"{whose}{alias}: version {self.versions[point['experiment']]}, {point['experiment']}, "
+            f"{point['operating_point']}"
+            for alias, point in self.summary["aliases"].items()
+        ]
+
 
 def register_front(
     dataset: str,

@@ -32,7 +32,10 @@ def why_not(call: Call) -> str | None:
         return "the native backend serves plain GRU, LSTM and FastGRNN cells with biases, without hooks or autocast."
     if call.gate is not None and call.gate.bias is None:
         return "the native backend needs a gate with a bias."
-    if not plain_selection(call):
+    if call.gate is not None and not plain_selection(call):
+        if call.gate.selection_gradient != "zero_sum":
+            kind = f"selection_gradient={call.gate.selection_gradient!r}"
+            return f"the native backend has no {kind}, only 'identity' and 'zero_sum'."
         return "the native backend has selection_gradient='zero_sum' for whole windows at one operating point only."
     return library.why_not()
 

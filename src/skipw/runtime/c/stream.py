@@ -98,6 +98,15 @@ def _stream_type() -> type[Any]:
             windows = self._model._weights.architecture.window is not None
             return Usage(self._inputs, self._processed, self._max_in_window if windows else None)
 
+        @property
+        def inputs(self) -> int:
+            seen: int = self._inputs
+            return seen
+
+        @property
+        def window(self) -> int | None:
+            return self._model._weights.architecture.window
+
         def reset(self) -> None:
             self._reset()
 

@@ -16,7 +16,7 @@ from skipw.errors import BudgetError
 from skipw.operating_point import OperatingPoint
 from skipw.runtime.governing.allowance import allowance_of
 from skipw.runtime.governing.control_law import ControlLaw
-from skipw.runtime.governing.decision import Costs, Decision, Streaming
+from skipw.runtime.governing.decision import Costs, Decision, Streaming, check_window, not_one_input
 from skipw.runtime.governing.rated_points import RatedPoint, ladder
 from skipw.runtime.governing.settings import budget_of, check_costs, check_settings
 
@@ -106,7 +106,8 @@ class Governor:
         self._fixed = costs or (0.0, 0.0)
         self._hard, self._worst = hard, worst or 0.0
         self._stream: Any = None
-        self._due = False
+        self._due = self._counts = False
+        self._seen = 0
         self._before = self._left = self._target = 0.0
         self._set: OperatingPoint | None = None
         self.decisions: deque[Decision] = deque(maxlen=history)
@@ -121,6 +122,10 @@ class Governor:
         Inside call ``process`` or ``skip`` once, as ``stream.needs_input`` says. Where the body raises, its cost
         still counts, and the governor finds its place again by ``stream.usage``. A stream that was not the last
         one begins a new sequence.
+
+        Raises:
+            BudgetError: if the points are those of a model with another window.
+            StreamOrderError: at its end, unless exactly one input passed.
         """
         if self._meter is not None:  # before deciding: that takes time too
             self._before = self._meter()
@@ -138,7 +143,12 @@ class Governor:
             return False
 
     def reset(self, stream: Streaming) -> None:
-        """A new sequence: resets the stream too. What was learnt of costs and shares stays."""
+        """A new sequence: resets the stream too. What was learnt of costs and shares stays.
+
+        Raises:
+            BudgetError: as :meth:`step`; nothing has changed then.
+        """
+        check_window(stream, self._rungs[0].window)
         stream.reset()
         self._adopt(stream)
 
@@ -173,6 +183,7 @@ class Governor:
                 self._limit(self._used + affordable)
                 due = stream.needs_input
         self._due = due
+        self._seen = stream.inputs if self._counts else stream.usage.inputs
         return self
 
     def __exit__(
@@ -188,6 +199,11 @@ class Governor:
         if kind is not None:
             self._lost = self._attention = True
             return
+        stream = self._stream
+        passed = (stream.inputs if self._counts else stream.usage.inputs) - self._seen
+        if passed != 1:
+            self._lost = self._attention = True
+            raise not_one_input(self._seen, passed)
         if not due:
             self._skipped += cost
         elif sound and self._law.processed.add(cost):
@@ -208,6 +224,7 @@ class Governor:
     def _attend(self, stream: Streaming) -> None:
         """What is due before this input: another stream, a lost place, a new window, a new speed."""
         if stream is not self._stream:
+            check_window(stream, self._rungs[0].window)
             self._adopt(stream)
         elif self._lost:
             self._find_place()
@@ -226,6 +243,7 @@ class Governor:
         self._allowance.reset()
         if stream is not self._stream:
             self._stream, self._set = stream, None
+            self._counts = isinstance(getattr(stream, "inputs", None), int)
         self._sequence += 1
         self._input = stream.usage.inputs
         self._begin(self._input % self._window)

@@ -109,7 +109,13 @@ class _Maker:
         self.due: Declared = ("due", np.bool_, window, "this window's inputs that are still to be processed")
         self.accumulated: Declared = ("accumulated", np.float32, (), "an input is due once this reaches thr")
         self.increment: Declared = ("increment", np.float32, (), "added for each input that is skipped")
-        self.budget: Declared = ("budget", np.int64, (), "K: most inputs processed in a window, 0 to L")
+        meant = "" if a.largest_budget is None else f"; above {a.largest_budget} it counts as that"
+        self.budget: Declared = (
+            "budget",
+            np.int64,
+            (),
+            f"K: most inputs processed in a window, 0 to L{meant}",
+        )
         self.threshold: Declared = ("threshold", np.float32, (), "thr: least importance processed, 0 to 1")
         self.noise: Declared = (
             "noise",

@@ -156,5 +156,9 @@ class OnnxStream(Stream):
     def usage(self) -> Usage:
         return Usage(self._host.inputs, self._host.processed, self._host.max_in_window)
 
+    @property
+    def window(self) -> int | None:
+        return self._model.window
+
     def reset(self) -> None:
         self._host = host_of(self._model._graphs, self._model.architecture, self._point, self._generator)

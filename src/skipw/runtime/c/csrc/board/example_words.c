@@ -44,14 +44,35 @@ static int look_up(FILE *embedding, unsigned long id, float *vector)
   return fread(vector, sizeof *vector, SKIPW_MODEL_INPUTS, embedding) == SKIPW_MODEL_INPUTS;
 }
 
+/* BUDGET and THRESHOLD, where they were given; 0 if they are something else. */
+static int read_point(int count, char **words, uint32_t *budget, float *threshold)
+{
+  char *end;
+  if (count > 1) {
+    const long asked = strtol(words[1], &end, 10);
+    if (end == words[1] || *end || asked < -1 || asked > (long)SKIPW_MODEL_WINDOW) return 0;
+    *budget = asked < 0 ? SKIPW_WHOLE_WINDOW : (uint32_t)asked;
+  }
+  if (count > 2) {
+    *threshold = strtof(words[2], &end);
+    if (end == words[2] || *end || !(*threshold >= 0 && *threshold <= 1)) return 0;
+  }
+  return count <= 3;
+}
+
 int main(int count, char **words)
 {
   skipw_stream stream;
   float vector[SKIPW_MODEL_INPUTS], output[SKIPW_MODEL_OUTPUTS];
   char word[256];
   unsigned best = 0;
-  const uint32_t budget = count > 1 ? (uint32_t)strtoul(words[1], NULL, 10) : SKIPW_MODEL_BUDGET;
-  const float threshold = count > 2 ? strtof(words[2], NULL) : SKIPW_MODEL_THRESHOLD;
+  uint32_t budget = SKIPW_MODEL_BUDGET;
+  float threshold = SKIPW_MODEL_THRESHOLD;
+  if (!read_point(count, words, &budget, &threshold)) {
+    fprintf(stderr, "expected [BUDGET [THRESHOLD]]: a whole number from -1 to %u, and one from 0 to 1\n",
+            SKIPW_MODEL_WINDOW);
+    return 1;
+  }
   FILE *embedding = fopen("embedding.bin", "rb");
   int error = skipw_init(&stream, &skipw_model_data, memory, sizeof memory);
   if (!embedding) {
@@ -76,6 +97,10 @@ int main(int count, char **words)
   putchar('\n');
   if (error) {
     fprintf(stderr, "error %d at word %lu; skipw.h says what it means\n", error, (unsigned long)stream.inputs);
+    return 1;
+  }
+  if (!stream.inputs) {
+    fprintf(stderr, "expected words, or their ids, on standard input\n");
     return 1;
   }
   skipw_output(&stream, output);
