@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["dashboard_command", "default_storage", "hidden", "open_storage", "resolved"]
 
 log = logging.getLogger(__name__)
-DATABASES = ("sqlite", "postgresql", "mysql")
+DATABASES = ("sqlite", "postgresql")
 SQLITE = "sqlite:///"
 CONNECT_TIMEOUT = 10  # seconds
 TRIES = 6  # at a database that several machines find empty at once
