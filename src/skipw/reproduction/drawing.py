@@ -72,18 +72,22 @@ def label_axes(axes: Axes, metric: str, title: str = "") -> None:
 
 
 def legend_below(figure: Figure, axes: Any, columns: int = 3, size: float = 8) -> None:
-    """One legend for all panels, under them, each entry once."""
+    """One legend for all panels, under them, each entry once; in fewer columns where so many are too wide."""
     entries: dict[str, Any] = {}
     for one in axes if isinstance(axes, list | tuple) else [axes]:
         handles, labels = one.get_legend_handles_labels()
         entries |= {
             label: handle for handle, label in zip(handles, labels, strict=True) if label not in entries
         }
-    if entries:
-        figure.legend(
-            list(entries.values()), list(entries), loc="outside lower center", ncols=columns, frameon=False,
+    renderer = figure.canvas.get_renderer()
+    for count in range(columns, 0, -1) if entries else ():
+        legend = figure.legend(
+            list(entries.values()), list(entries), loc="outside lower center", ncols=count, frameon=False,
             fontsize=size, handlelength=2.2, columnspacing=1.4,
         )  # fmt: skip
+        if count == 1 or legend.get_window_extent(renderer).width <= figure.bbox.width:
+            break
+        legend.remove()
 
 
 def save(figure: Figure, path: Path) -> None:

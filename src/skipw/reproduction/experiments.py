@@ -73,7 +73,7 @@ WORDS = {
     "gate_inputs": "gates see {}",
     "gate_budgets": "gates of their own up to K = {}",
     "train_only": "{} alone trained",
-    "random_updates": "random updates beside, {} of the loss",
+    "random_updates": "random updates beside",
     "plan_inputs": "gates follow a plan of {} of the inputs",
     "plan_until": "until {} of the training",
     "plan_weight": "",
