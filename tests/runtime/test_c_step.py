@@ -139,7 +139,7 @@ def test_needs_input_cannot_be_set(folder: Path) -> None:
 
 
 def test_arrays_of_another_size_are_refused() -> None:
-    sizes = (1, 0, 0, 0, 0, 0, 2, 3, 1, 4, 1, 0, 0)
+    sizes = (1, 0, 0, 0, 0, 0, 2, 3, 1, 4, 4, 1, 0, 0)
     shapes = (16 * 2, 16 * 3, 9, 9, 2, 3, None, 8 * 3, 4, 4)  # one gate needs no budgets
     good = [None if count is None else np.zeros(count, dtype=np.float32) for count in shapes]
     absent = [None] * 7
@@ -157,7 +157,10 @@ def test_arrays_of_another_size_are_refused() -> None:
             make(sizes, 100.0, (0, 0, 0, 0.0, 0.0), bad, True)
     with pytest.raises(IndexError):
         make(sizes, 100.0, (0, 0, 0, 0.0, 0.0), good, True)
-    several = (*sizes[:10], 2, *sizes[11:])
+    for largest in (0, 5):  # a largest budget that is no budget of this window
+        with pytest.raises(ValueError, match="contradict"):
+            make((*sizes[:10], largest, *sizes[11:]), 100.0, (0, 0, 0, 0.0, 0.0), [*good, *absent], True)
+    several = (*sizes[:11], 2, *sizes[12:])
     gate = good[7:]
     with pytest.raises(ValueError, match="contradict"):  # two gates, and not which budgets are the second's
         make(several, 100.0, (0, 0, 0, 0.0, 0.0), [*good, None, *gate, *absent], True)
