@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["GATE_INPUTS", "columns", "halvings", "problem"]
+__all__ = ["GATE_INPUTS", "columns", "halvings", "problem", "which_window"]
 
 GATE_INPUTS = ("since_update", "importance", "input", "budget")
 """In the order of their columns, whatever the order in which they were asked for."""
 
 
-def columns(inputs: Sequence[str], window: int, input_size: int) -> dict[str, int]:
+def columns(inputs: Sequence[str], window: int, input_size: int, windows: int = 0) -> dict[str, int]:
     """The width of each of ``inputs``, in the order of their columns, which follow those of state and time.
 
-    "since_update" takes 1, "importance" L, "input" D, "budget" one for each halving of L.
+    "since_update" takes 1, "importance" L, "input" D, "budget" one for each halving of L; and "windows", last of all,
+    one for each window that has biases of its own (``gate_windows``).
     """
     widths = {
         "since_update": 1,
@@ -24,7 +25,8 @@ def columns(inputs: Sequence[str], window: int, input_size: int) -> dict[str, in
         "input": input_size,
         "budget": max(1, (window - 1).bit_length()),
     }
-    return {name: widths[name] for name in GATE_INPUTS if name in inputs}
+    seen = {name: widths[name] for name in GATE_INPUTS if name in inputs}
+    return seen | ({"windows": windows} if windows else {})
 
 
 def halvings(budget: int, window: int) -> list[float]:
@@ -35,6 +37,12 @@ def halvings(budget: int, window: int) -> list[float]:
     """
     count = columns(("budget",), window, 0)["budget"]
     return [min(max(2.0 - budget * 2.0 ** (j + 1) / window, 0.0), 1.0) for j in range(count)]
+
+
+def which_window(step: int, window: int, windows: int) -> list[float]:
+    """The columns of "windows" where a window opens at ``step``: 1 in its own, or the last one after that; else 0."""
+    own = min(step // window, windows - 1)
+    return [float(index == own) for index in range(windows)]
 
 
 def problem(inputs: Sequence[str], time_feature: str) -> str | None:

@@ -58,6 +58,8 @@ class TrainSettings:
     gate_bias: float | tuple[float, ...] = value(1.0, low=-20.0, high=20.0, filled=True)
     # skipw: what its gates see beside state and time (docs/gates.md).
     gate_inputs: tuple[str, ...] = value((), choices=GATE_INPUTS)
+    # skipw: how many windows of a sequence have biases of their own in the gate (docs/gates.md).
+    gate_windows: int = value(0, low=0)
     # skipw: the largest budget of each further gate; ascending, below L (docs/budget-gates.md).
     gate_budgets: tuple[int, ...] = value((), low=1)
     # skipw: the largest K that the model is meant for; a larger one counts as this, also ever after (docs/anytime.md);

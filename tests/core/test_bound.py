@@ -29,6 +29,7 @@ class Setting:
     select: str
     time_feature: str
     gate_inputs: tuple[str, ...]
+    gate_windows: int
     gate_budgets: tuple[int, ...]
     weights: str
     inputs: str
@@ -65,6 +66,7 @@ class Setting:
             time_feature=self.time_feature,
             time_scale=3.0,
             gate_inputs=self.gate_inputs,
+            gate_windows=self.gate_windows,
             gate_budgets=self.gate_budgets,
         ).to(self.dtype)
         nn.init.normal_(made.gate.bias)
@@ -131,6 +133,7 @@ def setting(draw: st.DrawFn) -> Setting:
         select=draw(st.sampled_from(SELECTORS)),
         time_feature=time_feature,
         gate_inputs=tuple(draw(st.lists(st.sampled_from(seen), unique=True))),
+        gate_windows=draw(st.sampled_from([0, 0, 1, 3])),
         gate_budgets=tuple(sorted(draw(st.sets(st.integers(1, window - 1))))) if window > 1 else (),
         weights=draw(st.sampled_from(WEIGHTS)),
         inputs=draw(st.sampled_from(INPUTS)),

@@ -27,6 +27,7 @@ KINDS = [
     ("skipw", "gru", {"select": "topk"}),
     ("skipw", "lstm", {"select": "topk", "time_feature": "since_update"}),
     ("skipw", "gru", {"gate_inputs": GATE_INPUTS, "time_scale": 5.0}),
+    ("skipw", "lstm", {"gate_windows": 3, "gate_inputs": ("importance",)}),
     ("skipw", "gru", {"gate_budgets": (2, 4), "gate_inputs": ("importance",)}),
     *[("skipw", "gru", {"select": select, "time_feature": "window"}) for select in SELECTORS[1:]],
     ("skipw", "rnn", {"select": "sample"}),

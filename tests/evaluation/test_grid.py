@@ -38,6 +38,7 @@ def collected(points) -> dict:
         ("topk", {"gate_inputs": ("budget",)}),
         ("topk", {"gate_inputs": ("importance",)}),
         ("topk", {"gate_budgets": (1, 3)}),
+        ("topk", {"gate_budgets": (2,), "gate_windows": 2}),
         ("first", {"gate_budgets": (2,), "gate_inputs": ("importance",)}),
         ("topk", {"largest_budget": 3}),
         ("topk", {"largest_budget": 2, "gate_budgets": (1, 3)}),

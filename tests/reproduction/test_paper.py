@@ -66,6 +66,10 @@ def test_the_gates_cost_is_counted() -> None:
     assert sequence_flops(skipw | {"time_feature": "none"}, 10, 0) == head + 3 * 2 * 4 * 7
     seen = skipw | {"input_size": 3, "gate_inputs": ["since_update", "importance", "input"]}
     assert sequence_flops(seen, 10, 0) == head + 3 * 2 * 4 * (8 + 1 + 4 + 3)
+    own = skipw | {"gate_windows": 3}
+    assert sequence_flops(own, 10, 0) == head + 3 * 4 * (
+        2 * 8 + 1
+    )  # one more addition a slot, however many windows
     thrrnn = shape | {"model": "thrrnn"}
     assert sequence_flops(thrrnn, 10, 2) == head + 2 * (input_flops(shape) + 2 * 7)
     assert sequence_flops(shape, 10, 10) == dense_flops(shape, 10)

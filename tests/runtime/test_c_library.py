@@ -89,6 +89,8 @@ CASES = {
         "skipw", "lstm", window=50, settings={"gate_inputs": ["importance"], "time_feature": "none"},
         switches=((0, OperatingPoint(20, 0.3)),),
     ),
+    "skipw-windows": Case("skipw", window=6, settings={"gate_windows": 3, "gate_inputs": ["importance"]}),
+    "skipw-windows-gates": Case("skipw", "lstm", window=50, settings={"gate_windows": 20, "gate_budgets": [2]}),
     "skipw-gates": Case("skipw", window=6, settings={"gate_budgets": [1, 3], "gate_inputs": ["importance"]}),
     "skipw-largest": Case(
         "skipw", window=6, settings={"largest_budget": 2, "gate_budgets": [1], "gate_inputs": ["budget"]}

@@ -19,7 +19,7 @@ from skipw.models import SkipW
 from skipw.models.saved import load_model
 from skipw.params import TrainSettings, load
 from skipw.training import fit
-from skipw.training.plan import Plan, Plans, disagreement
+from skipw.training.plan import Plan, Plans, disagreement, write_plans
 from skipw.training.plan_search import _strongest, find_plan, plans_of
 
 Settings = Callable[..., TrainSettings]
@@ -89,6 +89,36 @@ def test_each_gate_has_its_plan_and_the_first_is_free() -> None:
     assert [first.at(point) for point in at] == [small, small, None, None, None, None]
     alone = Plans((small,), (), L)
     assert [alone.at(point) for point in at] == [small] * 6
+
+
+@pytest.mark.parametrize("windows", [4, 6])
+def test_a_plan_is_written_where_windows_have_biases_of_their_own(windows: int) -> None:
+    """Gates follow it at every budget, whatever the state, and shut once it is over; the first gate stays free."""
+    torch.manual_seed(0)
+    model = SkipW(
+        "gru", 2, 5, window=L, gate_budgets=(2, 3), gate_windows=windows, gate_inputs=("importance",)
+    )
+    torch.nn.init.normal_(model.gate.weight)
+    free = model.gate.weight[:L].clone()
+    plans = Plans((made_plan(), Plan(np.array([9, 1, 8]), T, L)), (2, 3), L)
+    assert write_plans(model, plans)
+    x = 10 * torch.randn(5, T, 2)
+    for budget in (1, 2, 3):
+        wanted = plans.plans[budget > 2].inputs_at(budget)
+        found = model(x, at=OperatingPoint(budget)).updates
+        assert found.nonzero()[:, 1].view(5, -1).tolist() == [wanted.tolist()] * 5
+    assert torch.equal(model.gate.weight[:L], free)
+    if windows > 4:
+        longer = model(torch.randn(5, 2 * T, 2), at=OperatingPoint(2)).updates
+        assert not longer[:, 4 * L :].any()
+
+
+@pytest.mark.parametrize("windows", [0, 3])
+def test_without_a_bias_for_every_window_a_plan_has_to_be_learnt(windows: int) -> None:
+    model = SkipW("gru", 2, 5, window=L, gate_windows=windows)
+    before = model.gate.weight.clone()
+    assert not write_plans(model, Plans((made_plan(),), (), L))
+    assert torch.equal(model.gate.weight, before)
 
 
 def test_following_asks_the_gate_of_the_budget() -> None:
@@ -273,6 +303,23 @@ def test_gates_of_their_own_follow_plans_of_their_own(
         for budget, score in scores.items()
     }
     assert right[1] > 0.8 and right[2] > 0.9, right
+
+
+def test_a_written_plan_needs_no_learning(settings: Settings, prepared: Path, tmp_path: Path) -> None:
+    """After one step the gates' own run is the plan's."""
+    own = {**PLANNED, "gate_windows": 99, "plan_weight": 0.0}
+    fit(
+        settings("har", steps=1, val_every=1, **own),
+        prepared,
+        tmp_path / "o",
+        scratch=tmp_path / "s",
+        progress=False,
+    )
+    model, _ = load_model(tmp_path / "o")
+    x = torch.from_numpy(np.array(load_split(prepared, "test").inputs))
+    updates = model(x).rnn.updates
+    assert updates.any() and torch.equal(updates, updates[:1].expand_as(updates))
+    assert int(updates[0].sum()) == 3
 
 
 def test_after_the_plan_gates_are_free_and_inputs_have_their_price(

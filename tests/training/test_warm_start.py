@@ -74,6 +74,24 @@ def test_a_gate_that_sees_more_starts_as_the_donor_s(tmp_path: Path) -> None:
     assert torch.allclose(expected.importance, got.importance, atol=1e-6)
 
 
+def test_windows_of_their_own_start_as_the_donor_s(tmp_path: Path) -> None:
+    """From a donor without they start at 0; with as many they are copied; with another number they don't fit."""
+    x = torch.randn(3, 20, 3)
+    for theirs in (0, 3):
+        source = build("skipw", gate_windows=theirs, gate_inputs=("importance",))
+        with torch.no_grad():
+            source.rnn.gate.weight.normal_()
+        save_model(tmp_path, source, {"experiment": "donor"})
+        target = build("skipw", gate_windows=3, gate_inputs=("importance", "input"), gate_budgets=(2,))
+        warm_start(target, tmp_path)
+        for at in (OperatingPoint(2), OperatingPoint()):
+            expected, got = source.eval()(x, at=at).rnn, target.eval()(x, at=at).rnn
+            assert torch.equal(expected.updates, got.updates) and expected.updates.any()
+            assert torch.allclose(expected.importance, got.importance, atol=1e-6)
+    with pytest.raises(ParamsError, match="gate.weight is"):
+        warm_start(build("skipw", gate_windows=4, gate_inputs=("importance",)), tmp_path)
+
+
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [((), (1, 2)), ((1, 2), ()), ((2,), (1, 3)), ((1, 3), (1, 2, 3))],

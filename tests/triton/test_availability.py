@@ -59,6 +59,7 @@ def test_in_the_interpreter_it_can_be_used() -> None:
         (lambda: skipw.SkipW("gru", 3, 4, window=2).half(), torch.float16, "got torch.float16"),
         (lambda: skipw.ThrRNN("gru", 3, 1025), torch.float32, "1024 hidden units"),
         (lambda: skipw.SkipW("gru", 3, 4, window=2, gate_inputs=("input",)), torch.float32, "gate_inputs"),
+        (lambda: skipw.SkipW("gru", 3, 4, window=2, gate_windows=3), torch.float32, "gate_windows"),
     ],
 )
 def test_what_it_cannot_serve_is_refused_with_the_reason(model, dtype: torch.dtype, words: str) -> None:  # type: ignore[no-untyped-def]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from skipw.errors import ParamsError
 from skipw.gate_budgets import problem as gate_budgets_problem
-from skipw.gate_inputs import GATE_INPUTS, problem
+from skipw.gate_inputs import GATE_INPUTS, columns, problem
 
 if TYPE_CHECKING:
     from skipw.models.task import SequenceModel
@@ -45,6 +45,7 @@ class Architecture:
         window: L for skipw, ``None`` for the others.
         time_feature, time_scale, select, initial_state, gate_state_gradient, bound: as in ``skipw.SkipW``.
         gate_inputs, gate_budgets: as in ``skipw.SkipW``, empty for the other models.
+        gate_windows: as in ``skipw.SkipW``, 0 for the other models.
         largest_budget: as in ``skipw.SkipW``, None for the other models.
         gate_bias: start of the gate's bias; several values are repeated over the window's slots.
         head_hidden: width of a Linear + ReLU before the last Linear, 0 for none.
@@ -80,6 +81,7 @@ class Architecture:
     gate_inputs: tuple[str, ...] = ()
     gate_budgets: tuple[int, ...] = ()
     largest_budget: int | None = None
+    gate_windows: int = 0
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -125,6 +127,7 @@ class Architecture:
         wrong = gate_budgets_problem(self.gate_budgets, self.window) if self.window is not None else None
         _require(wrong is None, "gate_budgets", str(wrong), self.gate_budgets)
         object.__setattr__(self, "gate_budgets", tuple(self.gate_budgets) if self.model == "skipw" else ())
+        object.__setattr__(self, "gate_windows", self.gate_windows if self.model == "skipw" else 0)
         most = self.largest_budget
         whole = isinstance(most, int) and not isinstance(most, bool)
         fits = most is None or (whole and 1 <= most <= (self.window or 0))
@@ -144,6 +147,10 @@ class Architecture:
             _require(
                 self.embedding_size == 0, "embedding_size", "0 without a vocabulary", self.embedding_size
             )
+
+    def gate_columns(self) -> dict[str, int]:
+        """What the gate sees beside state and time, by name, and how many columns of its weight each takes."""
+        return columns(self.gate_inputs, self.window or 1, self.input_size, self.gate_windows)
 
     def gate_bias_per_slot(self) -> tuple[float, ...]:
         """The gate's first bias: one value a slot of the window (one value for models without a window)."""
@@ -165,7 +172,7 @@ class Architecture:
             del values["bound"]
         values["gate_inputs"] = list(self.gate_inputs)
         values["gate_budgets"] = list(self.gate_budgets)
-        for name in ("gate_inputs", "gate_budgets", "largest_budget"):
+        for name in ("gate_inputs", "gate_windows", "gate_budgets", "largest_budget"):
             if not values[name]:
                 del values[name]  # so that files stay as they were before there was such a setting
         return values
@@ -212,6 +219,7 @@ _WHOLE_NUMBERS = {
     "head_hidden": 0,
     "vocabulary_size": 0,
     "embedding_size": 0,
+    "gate_windows": 0,
 }
 
 

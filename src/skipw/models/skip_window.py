@@ -19,7 +19,7 @@ from skipw.models.cells import CellSpec
 from skipw.models.gate_layer import new_gate, repeated, widened
 from skipw.models.noise import draw_noise
 from skipw.models.recurrent import Recurrent
-from skipw.models.setting_checks import checked_factor, checked_positive, checked_size
+from skipw.models.setting_checks import checked_count, checked_factor, checked_positive, checked_size
 from skipw.operating_point import OperatingPoint, Schedule
 from skipw.ops.call import Gate, GateKind
 from skipw.ops.selection_gradient import SELECTION_GRADIENTS
@@ -59,6 +59,9 @@ class SkipW(Recurrent):
             "since_update" (inputs since the last one processed, divided by ``time_scale``), "importance" (ũ_W of the
             window before, 0 at the first), "input" (the last input processed, 0 before any) and "budget" (K in force).
             Their columns of the gate's weight start at 0. Gradients reach the importance before and the input in full.
+        gate_windows: how many windows of a sequence have biases of their own in the gate, beside b_W; the last one
+            serves the windows after it, too. 0, the default, is none (docs/gates.md). They are columns of the gate's
+            weight, behind those of ``gate_inputs``, and start at 0.
         gate_budgets: ascending budgets below L, none by default: a window that opens under K takes the gate of the
             smallest of them that is at least K, and the first gate where there is none (docs/budget-gates.md). All
             start alike; ``gate`` holds the first one's L rows and then those of each.
@@ -87,6 +90,7 @@ class SkipW(Recurrent):
         selection_softness: float = 0.1,
         bound: str = "aligned",
         gate_inputs: Sequence[str] = (),
+        gate_windows: int = 0,
         gate_budgets: Sequence[int] = (),
         largest_budget: int | None = None,
     ) -> None:
@@ -108,7 +112,8 @@ class SkipW(Recurrent):
         if wrong := problem(gate_inputs, time_feature):
             raise ShapeError(f"gate_inputs must be {wrong}, got {gate_inputs!r}.")
         self.gate_inputs = tuple(name for name in GATE_INPUTS if name in gate_inputs)
-        more = sum(columns(self.gate_inputs, window, self.input_size).values())
+        self.gate_windows = checked_count(gate_windows, "gate_windows")
+        more = sum(columns(self.gate_inputs, window, self.input_size, self.gate_windows).values())
         if wrong := gate_budgets_problem(gate_budgets, window):
             raise ShapeError(f"gate_budgets must be {wrong}, got {gate_budgets!r}.")
         self.gate_budgets = tuple(gate_budgets)
@@ -127,6 +132,7 @@ class SkipW(Recurrent):
             f"select={self.select!r}, gate_state_gradient={self.gate_state_gradient:g}"
             + (f", bound={self._bound!r}" if self._recalls else "")
             + (f", gate_inputs={self.gate_inputs!r}" if self.gate_inputs else "")
+            + (f", gate_windows={self.gate_windows}" if self.gate_windows else "")
             + (f", gate_budgets={self.gate_budgets!r}" if self.gate_budgets else "")
             + (f", largest_budget={self.largest_budget}" if self.largest_budget is not None else "")
         )
@@ -187,6 +193,8 @@ class SkipW(Recurrent):
         last = torch.cat([inputs.new_full((1,), -1), inputs])[before]
         if (time := gate.time(opened, last)) is not None:
             seen = torch.cat([seen, time.view(1, -1, 1).expand(batch, -1, 1)], dim=-1)
+        if (own := gate.extras(opened, last, seen, None, 0)) is not None:
+            seen = torch.cat([seen, own.expand(batch, -1, -1)], dim=-1)
         return states[:, -1], torch.nn.functional.linear(seen, gate.weight, gate.bias)
 
     @property
@@ -244,6 +252,7 @@ class SkipW(Recurrent):
             selection_gradient=self.selection_gradient,
             selection_softness=self.selection_softness,
             inputs=self.gate_inputs,
+            windows=self.gate_windows,
         )
 
     def _budget_gates(self, gate: Gate) -> tuple[tuple[int, Gate], ...]:

@@ -170,6 +170,7 @@ def _build_rnn(architecture: Architecture) -> nn.Module:
                 select=a.select,
                 bound=a.bound,
                 gate_inputs=a.gate_inputs,
+                gate_windows=a.gate_windows,
                 gate_budgets=a.gate_budgets,
                 largest_budget=a.largest_budget,
                 **common,

@@ -40,6 +40,7 @@ class Gate:
         selection_gradient, selection_softness: how u_t's gradient comes back through the selection, WINDOW only
             (``ops.selection_gradient``).
         inputs: what the gate sees beside state and time (``skipw.gate_inputs``), WINDOW only.
+        windows: how many windows of a sequence have biases of their own, WINDOW only.
     """
 
     kind: GateKind
@@ -54,6 +55,7 @@ class Gate:
     selection_gradient: str = "identity"
     selection_softness: float = 0.1
     inputs: tuple[str, ...] = ()
+    windows: int = 0
 
     def time(self, step: Tensor, last_update: Tensor) -> Tensor | None:
         """The time feature at windows that open at ``step`` (Long[B]): Float[B], or None."""
@@ -83,7 +85,7 @@ class Gate:
             last_input: Float[B, D], 0 before any; needed for "input" only.
             budget: K in force, 0 to L.
         """
-        if not self.inputs:
+        if not (self.inputs or self.windows):
             return None
         parts = []
         if "since_update" in self.inputs:
@@ -97,11 +99,14 @@ class Gate:
         if "budget" in self.inputs:
             values = self.weight.new_tensor(halvings(budget, self.window or 1))
             parts.append(values.expand(len(step), -1))
+        if self.windows:
+            own = torch.div(step, self.window or 1, rounding_mode="floor").clamp(max=self.windows - 1)
+            parts.append(torch.nn.functional.one_hot(own, self.windows).to(self.weight.dtype))
         return torch.cat(parts, dim=-1)
 
     def columns_of(self, name: str, input_size: int) -> slice | None:
         """Where in ``weight`` one of ``inputs`` lies; None where the gate does not see it."""
-        widths = columns(self.inputs, self.window or 1, input_size)
+        widths = columns(self.inputs, self.window or 1, input_size, self.windows)
         if name not in widths:
             return None
         names = list(widths)

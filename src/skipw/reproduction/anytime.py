@@ -7,6 +7,7 @@ from itertools import combinations
 import pandas as pd
 
 from skipw.evaluation.figures.axes import on_axis
+from skipw.evaluation.front import gain_of
 from skipw.reproduction.drawing import ANYTIME, colour_of, label_axes, legend_below, panels
 from skipw.reproduction.experiments import Experiment, differences
 from skipw.reproduction.points import best_within, budget_curve, label_of, metric_of, pick, where_trained
@@ -22,23 +23,46 @@ def run(work: Work, out: Findings) -> None:
         skipw = work.experiments(dataset, "skipw")
         many = [one for one in skipw if one.many_budgets]
         single = [one for one in skipw if not one.many_budgets]
-        shown = pick(work.points(dataset), many)
-        if shown is None:
+        if not many:
             out.missing(f"{dataset}: SkipW trained at many budgets")
             continue
         if not single:
             out.missing(f"{dataset}: SkipW trained for one cost each, to compare with")
+        shown = _nearest(work.points(dataset), many, single)
+        if shown is None:
+            continue
         tables.append((shown, _against(work, shown, single)))
     if tables:
         everything = [table.assign(dataset=one.dataset, experiment=one.name) for one, table in tables]
         out.table(
             "at-every-budget", pd.concat(everything, ignore_index=True),
-            "The model of many budgets at every K; `one_cost`: the best model trained without them that processes no "
+            "The model of many budgets that comes nearest to the goal on val (at the largest share of its K no worse "
+            "than a model of one cost), at every K; `one_cost`: the best model trained without them that processes no "
             "more at the K it was trained for (L, unless its settings say another), chosen on val; `reduced`: the best "
             "such model at any K.",
         )  # fmt: skip
         _draw(work, tables, out)
     _ablations(work, out)
+
+
+def _nearest(points: pd.DataFrame, many: list[Experiment], single: list[Experiment]) -> Experiment | None:
+    """The model that at the largest share of its K is no worse on val than a model of one cost with no more inputs.
+
+    Of equal ones that whose curve over K dominates most on val.
+    """
+    whole = where_trained(points, single)
+
+    def share(one: Experiment) -> float:
+        met = []
+        for _, point in budget_curve(points, one.name).iterrows():
+            best = best_within(whole, float(point["inputs_val"]))
+            if best is not None:
+                own, other = (gain_of(each["value_val"], str(each["metric"])) for each in (point, best))
+                met.append(own >= other)
+        return sum(met) / len(met) if met else 0.0
+
+    shares = {one.name: share(one) for one in many}
+    return pick(points, [one for one in many if shares[one.name] == max(shares.values())])
 
 
 def _against(work: Work, shown: Experiment, single: list[Experiment]) -> pd.DataFrame:
@@ -97,7 +121,10 @@ def _draw(work: Work, tables: list[tuple[Experiment, pd.DataFrame]], out: Findin
 
 
 def _ablations(work: Work, out: Findings) -> None:
-    """Pairs of SkipW models of which one goes beyond the paper and that differ in one setting alone."""
+    """Pairs of SkipW models of which one goes beyond the paper and that differ in one setting alone.
+
+    They were started from the same model, too; from models of the same kind where they differ in their cells.
+    """
     rows = []
     for dataset in work.datasets:
         points = work.points(dataset)
@@ -106,6 +133,8 @@ def _ablations(work: Work, out: Findings) -> None:
             if len(fields) != 1 or not (one.beyond or other.beyond) or fields == {"seed"}:
                 continue
             field = fields.pop()
+            if field != "cell" and one.settings.get("init_from") != other.settings.get("init_from"):
+                continue
             values = differences(one, other)[field]
             rows += _pair_rows(points, (one, other), field, values)
     if not rows:

@@ -71,6 +71,7 @@ WORDS = {
     "budget": "trained at K = {}",
     "largest_budget": "for K up to {}",
     "gate_inputs": "gates see {}",
+    "gate_windows": "biases of their own for {} windows",
     "gate_budgets": "gates of their own up to K = {}",
     "train_only": "{} alone trained",
     "random_updates": "random updates beside",

@@ -49,7 +49,8 @@ def sequence_flops(architecture: Mapping[str, Any], length: float, processed: fl
         width = n + (architecture.get("time_feature", "steps") != "none")
         seen = columns(architecture.get("gate_inputs", ()), window, int(architecture["input_size"]))
         width += sum(seen.values())
-        gate = 2 * window * width * -(-length // window)
+        own = bool(architecture.get("gate_windows", 0))  # biases of their own: one more addition a slot
+        gate = window * (2 * width + own) * -(-length // window)
     elif model in ("thrrnn", "skiprnn"):
         gate = 2 * n * processed
     return processed * input_flops(architecture) + gate + _head_flops(architecture)

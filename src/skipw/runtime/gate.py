@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skipw.gate_budgets import gate_of
-from skipw.gate_inputs import halvings
+from skipw.gate_inputs import halvings, which_window
 from skipw.models.architecture import Architecture
 from skipw.operating_point import OperatingPoint
 from skipw.runtime.selection import (
@@ -216,8 +216,8 @@ class WindowGate:
 
     def _extras(self) -> Array | None:
         """What else the gate sees, in the order of its weight's columns."""
-        seen = self._architecture.gate_inputs
-        if not seen:
+        seen, windows = self._architecture.gate_inputs, self._architecture.gate_windows
+        if not (seen or windows):
             return None
         parts = {
             "since_update": lambda: np.array([self._scaled(self._since_update())]),
@@ -225,7 +225,8 @@ class WindowGate:
             "input": lambda: self._last_input,
             "budget": lambda: halvings(self._point.budget_in(self._window), self._window),
         }
-        return np.concatenate([parts[name]() for name in seen]).astype(self._rounding)
+        own = which_window(self.inputs, self._window, windows)
+        return np.concatenate([*(parts[name]() for name in seen), own]).astype(self._rounding)
 
 
 class AccumulatingGate:

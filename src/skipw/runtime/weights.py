@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from skipw.errors import ChecksumError, ShapeError
-from skipw.gate_inputs import columns
 from skipw.models.architecture import Architecture
 from skipw.models.saved import (
     DESCRIPTION_FILE,
@@ -95,7 +94,7 @@ def expected_shapes(architecture: Architecture, *, has_head: bool = True) -> dic
     if a.model not in DENSE:
         slots = a.window or 1
         timed = a.model == "skipw" and a.time_feature != "none"
-        more = sum(columns(a.gate_inputs, slots, a.input_size).values())
+        more = sum(a.gate_columns().values())
         rows = slots * (1 + len(a.gate_budgets))
         shapes["rnn.gate.weight"], shapes["rnn.gate.bias"] = (rows, hidden + timed + more), (rows,)
     if a.vocabulary_size:
@@ -223,6 +222,7 @@ def _architecture(rnn: Any, cell: str) -> Architecture:
             "select": rnn.select,
             "bound": rnn.bound,
             "gate_inputs": rnn.gate_inputs,
+            "gate_windows": rnn.gate_windows,
             "gate_budgets": rnn.gate_budgets,
             "largest_budget": rnn.largest_budget,
         }

@@ -9,7 +9,6 @@ from torch import nn
 
 from skipw.errors import ParamsError
 from skipw.gate_budgets import gate_of
-from skipw.gate_inputs import columns
 from skipw.models.architecture import Architecture
 from skipw.models.saved import load_model
 from skipw.models.task import SequenceModel
@@ -25,7 +24,8 @@ def warm_start(model: SequenceModel, folder: Path) -> list[str]:
 
     The same kind of model gives all its weights; ThrRNN and SkipRNN load each other's. A model of another kind gives
     its cells, initial state and head: its own gate, if it has one, is left out, and the new gate keeps its start.
-    A SkipW whose gate sees more (``gate_inputs``) takes the columns that the donor has; the others keep their start, 0.
+    A SkipW whose gate sees more (``gate_inputs``, ``gate_windows``) takes the columns that the donor has; the others
+    keep their start, 0.
     Each gate of a SkipW with ``gate_budgets`` takes that which the donor has for its largest budget.
     With another ``time_scale`` the gate's columns for time are rescaled: it says what the donor's says.
 
@@ -44,7 +44,7 @@ def warm_start(model: SequenceModel, folder: Path) -> list[str]:
         raise ParamsError(f"init_from {name}: its cells are {theirs.cell}, this model's {ours.cell}.")
     if not _same_gate(theirs.model, ours.model):
         _copy(name, donor, model, skip=("rnn.gate.",))
-    elif _gates_differ(theirs, ours) and set(theirs.gate_inputs) <= set(ours.gate_inputs):
+    elif _gates_differ(theirs, ours) and theirs.gate_columns().items() <= ours.gate_columns().items():
         _copy(name, donor, model, skip=("rnn.gate.",))
         _copy_gate(name, donor, model)
     else:
@@ -61,7 +61,7 @@ def _same_gate(theirs: str, ours: str) -> bool:
 
 def _gates_differ(theirs: Architecture, ours: Architecture) -> bool:
     """Whether two models of one kind have gates of other inputs or for other budgets."""
-    return (theirs.gate_inputs, theirs.gate_budgets) != (ours.gate_inputs, ours.gate_budgets)
+    return (theirs.gate_columns(), theirs.gate_budgets) != (ours.gate_columns(), ours.gate_budgets)
 
 
 def _rescale_time(model: SequenceModel, factor: float) -> None:
@@ -76,8 +76,8 @@ def _copy_gate(name: str, donor: SequenceModel, model: SequenceModel) -> None:
     """The gate of a donor that sees less, or has gates for other budgets."""
     ours, theirs = model.architecture, donor.architecture
     source, target = donor.state_dict(), model.state_dict()
-    window, width = ours.window or 1, ours.input_size
-    mine, given = (columns(a.gate_inputs, window, width) for a in (ours, theirs))
+    window = ours.window or 1
+    mine, given = ours.gate_columns(), theirs.gate_columns()
     plain = target["rnn.gate.weight"].shape[1] - sum(mine.values())
     kept = list(range(plain))
     start = plain

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +19,17 @@ from torch import Tensor
 from skipw.gate_budgets import gate_of
 from skipw.operating_point import OperatingPoint
 
-__all__ = ["Plan", "Plans", "disagreement"]
+if TYPE_CHECKING:
+    from skipw.models.skip_window import SkipW
+
+__all__ = ["Plan", "Plans", "disagreement", "write_plans"]
 
 OPEN_WEIGHT, FIRST_WEIGHT = 3.0, 20.0  # of the plan's inputs; of all up to its first window
 MARGIN = 1.0  # between the logits of two inputs of a window, in the plan's order
+SHUT, LEAST_OPEN = (
+    -4.0,
+    3.0,
+)  # logits of a plan that is written down; the more important inputs of a window are above
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,18 @@ class Plan:
         """Which inputs are in the plan: Bool[T]."""
         found = torch.zeros(self.num_steps, dtype=torch.bool)
         found[torch.from_numpy(self.order)] = True
+        return found
+
+    @property
+    def logits(self) -> Tensor:
+        """What a gate says that follows the plan without an error, whatever the state: Float[W, L]."""
+        found = torch.full((-(-self.num_steps // self.window), self.window), SHUT)
+        said = found.view(-1)
+        latest: dict[int, int] = {}
+        for index in reversed(self.order.tolist()):
+            after = latest.get(index // self.window)
+            said[index] = LEAST_OPEN if after is None else said[after] + MARGIN
+            latest[index // self.window] = index
         return found
 
     @cached_property
@@ -88,6 +108,32 @@ class Plans:
         if not self.gate_budgets:
             return self.plans[0]
         return self.plans[gate - 1] if 1 <= gate <= len(self.plans) else None
+
+    def gates(self) -> list[tuple[int, Plan]]:
+        """Each plan and the place of its gate among the model's."""
+        return list(enumerate(self.plans, start=1 if self.gate_budgets else 0))
+
+
+def write_plans(rnn: SkipW, plans: Plans) -> bool:
+    """Have gates say their plans at once, where every window has biases of its own to say it with (``gate_windows``).
+
+    Such a gate's weights become 0 but for these biases; the others stay as they are.
+
+    Returns:
+        False where windows are without, and gates have to learn their plans.
+    """
+    said = [(place, plan.logits) for place, plan in plans.gates()]
+    if rnn.gate_windows < max(len(logits) for _, logits in said):
+        return False
+    with torch.no_grad():
+        for place, logits in said:
+            rows = slice(place * plans.window, (place + 1) * plans.window)
+            own = rnn.gate.weight.shape[1] - rnn.gate_windows
+            rnn.gate.bias[rows] = 0.0
+            rnn.gate.weight[rows] = 0.0
+            rnn.gate.weight[rows, own:] = SHUT
+            rnn.gate.weight[rows, own : own + len(logits)] = logits.T.to(rnn.gate.weight)
+    return True
 
 
 def disagreement(logits: Tensor, plan: Plan) -> Tensor:

@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from skipw.data.prepared import load_embedding, load_meta
 from skipw.errors import DataFormatError
+from skipw.models.skip_window import SkipW
 from skipw.models.task import Architecture
 from skipw.training.averaging import Averaging
 from skipw.training.callbacks import History, Patience, Progress, StopRule
@@ -24,6 +25,7 @@ from skipw.training.data_module import PreparedDataModule
 from skipw.training.devices import trainer_options
 from skipw.training.lightning_module import TrainingModule
 from skipw.training.lineage import warm_start
+from skipw.training.plan import write_plans
 from skipw.training.plan_search import plans_of
 from skipw.training.rollback import Rollback
 from skipw.training.schedules import seed_for_step
@@ -87,6 +89,7 @@ _SHARED_FIELDS = (
     "gate_state_gradient",
     "gate_bias",
     "gate_inputs",
+    "gate_windows",
     "gate_budgets",
     "head_hidden",
     "dropout",
@@ -120,6 +123,9 @@ def new_module(job: Job) -> tuple[TrainingModule, list[str]]:
             gate = name.startswith("rnn.gate.")
             weight.requires_grad_(weight.requires_grad and gate == (settings.train_only == "gates"))
     plans = plans_of(settings, job.prepared, job.unfinished)
+    if plans is not None:
+        assert isinstance(model.rnn, SkipW)  # params.py has seen to it
+        write_plans(model.rnn, plans)
     teacher = teacher_of(settings, job.init_from)
     return TrainingModule(model, settings, meta["metric"], plans, teacher), lineage
 

@@ -39,7 +39,7 @@ class Call(Structure):
         *((name, c_int32) for name in ("float_bytes", "cell", "gate", "select", "time_feature", "training")),
         *((name, c_int32) for name in ("num_threads", "distinct", "zero_sum", "seen", "bound")),
         *((name, c_int64) for name in ("batch", "steps", "input_size", "hidden", "layers", "window")),
-        *((name, c_int64) for name in ("noise_windows", "num_switches")),
+        *((name, c_int64) for name in ("noise_windows", "num_switches", "gate_windows")),
         *((name, c_double) for name in ("time_scale", "state_gradient")),
         *((name, c_void_p) for name in ("x", "lengths", "forced")),
         ("weights", POINTER(c_void_p)),

@@ -33,8 +33,8 @@ def check_forms(call: Call, cell: PlainCell, hidden: int, inputs: Sequence[Tenso
     gate, (batch, _, width) = call.gate, call.x.shape
     kind = None if gate is None else gate.kind
     timed = gate is not None and gate.time_feature != "none"
-    seen = () if gate is None else gate.inputs
-    forms = _forms(cell, batch, width, hidden, len(call.cells), call.window or 0, kind, timed, seen)
+    seen, own = ((), 0) if gate is None else (gate.inputs, gate.windows)
+    forms = _forms(cell, batch, width, hidden, len(call.cells), call.window or 0, kind, timed, seen, own)
     dtype, device = call.x.dtype, call.x.device
     for place, (tensor, (name, shape)) in enumerate(zip(inputs[1:], forms, strict=True)):
         if tensor is None:
@@ -60,11 +60,12 @@ def _forms(
     kind: GateKind | None,
     timed: bool,
     seen: tuple[str, ...],
+    own: int,
 ) -> tuple[Form, ...]:
     """Name and shape of each of ``inputs`` but x."""
     rows, reads = 1, hidden
     if kind is GateKind.WINDOW:
-        rows, reads = window, hidden + timed + sum(columns(seen, window, width).values())
+        rows, reads = window, hidden + timed + sum(columns(seen, window, width, own).values())
     forms: list[Form] = [
         ("the gate's weight", (rows, reads)),
         ("the gate's bias", (rows,)),

@@ -18,7 +18,7 @@ from skipw.errors import BackendUnavailableError
 
 __all__ = ["ABI_VERSION", "forget", "load", "variant", "why_not"]
 
-ABI_VERSION = 6
+ABI_VERSION = 7
 """What skipw_abi_version() has to answer: one more whenever a struct or a function of skipw_engine.h changes."""
 
 _OFF = ("0", "off", "no", "false")

@@ -152,6 +152,7 @@ class Tensors:
             window=window if gate is not None and gate.kind is GateKind.WINDOW else 0,
             noise_windows=0 if call.noise is None else len(call.noise),
             num_switches=len(call.schedule),
+            gate_windows=0 if gate is None else gate.windows,
             time_scale=1.0 if gate is None else gate.time_scale,
             state_gradient=1.0 if gate is None else gate.state_gradient,
             x=x.data_ptr(),

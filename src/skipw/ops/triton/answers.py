@@ -56,6 +56,8 @@ def refusal(call: Call) -> str | None:
         return "it bounds aligned windows, got bound='any'"
     if call.gate is not None and call.gate.inputs:
         return f"its gates see state and time alone, not {', '.join(call.gate.inputs)} (gate_inputs)"
+    if call.gate is not None and call.gate.windows:
+        return "its gates see state and time alone, not which window it is (gate_windows)"
     x = call.x
     place, dtypes = ("cpu", (torch.float32, torch.float64)) if interpreted() else ("cuda", (torch.float32,))
     if x.device.type != place:

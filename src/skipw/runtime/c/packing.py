@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from skipw.data.normaliser import Normaliser
 from skipw.errors import BackendUnavailableError, DataFormatError
-from skipw.gate_inputs import columns
 from skipw.runtime.weights import DENSE, Weights
 
 __all__ = ["BLOCKS", "KINDS", "Matrix", "Packed", "pack", "pack_matrix", "why_not"]
@@ -109,6 +108,7 @@ def pack(weights: Weights) -> Packed:
         "window": a.window or 1,
         "largest_budget": a.largest_budget or a.window or 1,
         "gates": 0 if a.model in DENSE else 1 + len(a.gate_budgets),
+        "gate_windows": a.gate_windows,
         "head_hidden": a.head_hidden if weights.has_head else 0,
         "outputs": a.num_outputs if weights.has_head else 0,
     }
@@ -171,15 +171,20 @@ def _gate(weights: Weights) -> dict[str, Matrix | Array | None]:
     count = 1 + len(a.gate_budgets)
     if a.gate_budgets:
         packed["gate_budgets"] = np.array(a.gate_budgets, dtype=np.uint32)
-    seen = sum(columns(a.gate_inputs, a.window or 1, a.input_size).values())
+    seen = sum(a.gate_columns().values()) - a.gate_windows
+    inputs = arrays["rnn.gate.weight"].shape[1] - a.gate_windows
     weights_of, biases = np.split(arrays["rnn.gate.weight"], count), np.split(arrays["rnn.gate.bias"], count)
     for i, (weight, bias) in enumerate(zip(weights_of, biases, strict=True)):
-        timed = weight.shape[1] > a.hidden_size + seen
+        timed = inputs > a.hidden_size + seen
+        own = np.ascontiguousarray(weight[:, inputs:].T).ravel() if a.gate_windows else None
         packed |= {
             f"gate_{i}": Matrix(np.ascontiguousarray(weight[:, : a.hidden_size])),
             f"gate_bias_{i}": np.ascontiguousarray(bias),
             f"gate_time_{i}": np.ascontiguousarray(weight[:, a.hidden_size]) if timed else None,
-            f"gate_seen_{i}": Matrix(np.ascontiguousarray(weight[:, -seen:])) if seen else None,
+            f"gate_seen_{i}": Matrix(np.ascontiguousarray(weight[:, inputs - seen : inputs]))
+            if seen
+            else None,
+            f"gate_own_{i}": own,
         }
     return packed
 

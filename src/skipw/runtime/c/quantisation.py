@@ -6,12 +6,12 @@ Inputs, states, biases, gates' thresholds and sums stay Float32: only the storag
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from skipw.gate_inputs import columns
 from skipw.runtime.weights import Weights
 
 __all__ = ["dequantise", "quantise", "rounded_weights"]
@@ -52,10 +52,14 @@ def rounded_weights(weights: Weights) -> Weights:
         ):
             arrays[name] = dequantise(*quantise(array))
         elif name == "rnn.gate.weight":
-            seen = sum(columns(a.gate_inputs, a.window or 1, a.input_size).values())
-            timed = array.shape[1] - seen
-            parts = [array[:, : a.hidden_size], array[:, a.hidden_size : timed], array[:, timed:]]
-            for part in (0, 2):  # C has the columns of gate_inputs as a matrix of their own
+            seen = sum(a.gate_columns().values())
+            timed, inputs = array.shape[1] - seen, array.shape[1] - a.gate_windows
+            ends = [0, a.hidden_size, timed, inputs, array.shape[1]]
+            parts = [array[:, start:end] for start, end in pairwise(ends)]
+            for part in (
+                0,
+                2,
+            ):  # C has the columns of gate_inputs as a matrix of their own; windows' biases are biases
                 parts[part] = dequantise(*quantise(parts[part])) if parts[part].size else parts[part]
             arrays[name] = np.concatenate(parts, axis=1)
     return replace(weights, arrays=arrays)

@@ -72,7 +72,8 @@ def memory_bytes(packed: Packed, wide: int = 8) -> int:
     parts, blocks = {"gru": (1, 3), "lstm": (2, 4), "fastgrnn": (1, 1)}[packed.cell]
     gate_seen = packed.arrays.get("gate_seen_0")
     seen = gate_seen.inputs if isinstance(gate_seen, Matrix) else 0
-    products = max(blocks * sizes["hidden_size"], sizes["head_hidden"], sizes["window"] if seen else 0)
+    added = sizes["window"] if seen or sizes["gate_windows"] else 0
+    products = max(blocks * sizes["hidden_size"], sizes["head_hidden"], added)
     floats = _even(sizes["layers"] * parts * sizes["hidden_size"]) + _even(sizes["window"])
     floats += 2 * _even(products) + _even(sizes["input_size"]) + _even(seen)
     used = 4 * floats + wide * _even(sizes["input_size"]) + 2 * sizes["window"]
@@ -157,9 +158,11 @@ def _gates(packed: Packed) -> Iterator[str]:
         return
     yield "static const skipw_gate gates[] = {\n"
     for i in range(count):
-        time = "NULL" if arrays[f"gate_time_{i}"] is None else f"gate_time_{i}"
+        time, own = (
+            "NULL" if arrays[f"{name}_{i}"] is None else f"{name}_{i}" for name in ("gate_time", "gate_own")
+        )
         state, seen = (_matrix_value(f"{name}_{i}", arrays) for name in ("gate", "gate_seen"))
-        yield f"  {{{state}, gate_bias_{i}, {time}, {seen}}},\n"
+        yield f"  {{{state}, gate_bias_{i}, {time}, {seen}, {own}}},\n"
     yield "};\n\n"
 
 
@@ -230,7 +233,15 @@ def _model(packed: Packed) -> Iterator[str]:
         ),
         *(
             (name, str(sizes[name]))
-            for name in ("input_size", "hidden_size", "layers", "window", "largest_budget", "gates")
+            for name in (
+                "input_size",
+                "hidden_size",
+                "layers",
+                "window",
+                "largest_budget",
+                "gates",
+                "gate_windows",
+            )
         ),
         ("time_scale", f"{_number(packed.time_scale)}f"),
         ("layer", "layers"),

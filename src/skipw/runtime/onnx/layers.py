@@ -192,10 +192,13 @@ class GateNodes:
         assert a.window is not None
         self._a, self.window = a, a.window
         weight = arrays["rnn.gate.weight"]
-        seen = sum(columns(a.gate_inputs, a.window, a.input_size).values())
+        inputs = weight.shape[1] - a.gate_windows
+        seen = sum(a.gate_columns().values()) - a.gate_windows
         self._weight = self._constant(b, weight[:, : a.hidden_size])
         self._bias = self._constant(b, arrays["rnn.gate.bias"])
-        self._seen = self._constant(b, weight[:, -seen:]) if seen else None
+        self._seen = self._constant(b, weight[:, inputs - seen : inputs]) if seen else None
+        self._own = self._constant(b, weight[:, inputs:]) if a.gate_windows else None
+        self._last_own = b.constant(a.gate_windows - 1, np.int64) if a.gate_windows else ""
         self._time = self._constant(b, weight[:, a.hidden_size]) if a.time_feature != "none" else None
         self._limits = b.constant(np.array(a.gate_budgets), np.int64) if a.gate_budgets else None
         self._most = None if a.largest_budget is None else b.constant(a.largest_budget, np.int64)
@@ -246,6 +249,9 @@ class GateNodes:
             logits = b.node("Add", logits, b.node("Mul", own(self._time), self._scaled(b, value)))
         if self._seen is not None:
             logits = b.node("Add", logits, b.node("MatMul", self._extras(b, step, past), own(self._seen)))
+        if self._own is not None:
+            index = b.node("Min", b.node("Div", step, self.length), self._last_own)
+            logits = b.node("Add", logits, b.node("Gather", own(self._own), index, axis=0))
         return add_sigmoid(b, logits)
 
     def _extras(self, b: Builder, step: str, past: Past) -> str:

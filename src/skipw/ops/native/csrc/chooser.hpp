@@ -77,6 +77,9 @@ class Chooser {
          importance_of(c.row), values);
   }
 
+  // Its biases' column, where windows have biases of their own.
+  int64_t column_of(const Cursor& c) const { return own_column(shape_, call_.step[c.row] + c.step); }
+
   // A window opens: `logits` hold W_W [s; t] + b_W for its L slots.
   void open(Cursor& c, const Real* logits) {
     Real* importance = importance_of(c.row);

@@ -106,7 +106,7 @@ bool is_sound(const skipw_call& call) {
          call.steps >= 1 && call.input_size >= 1 && call.hidden >= 1 && call.layers >= 1 &&
          call.cell >= SKIPW_GRU && call.cell <= SKIPW_FASTGRNN && call.batch < INT32_MAX &&
          (call.gate == SKIPW_NO_GATE || call.num_switches >= 1) && (call.gate != SKIPW_WINDOW || call.window >= 1) &&
-         (call.seen == 0 || call.gate == SKIPW_WINDOW) &&
+         ((call.seen == 0 && call.gate_windows == 0) || call.gate == SKIPW_WINDOW) && call.gate_windows >= 0 &&
          (call.bound == SKIPW_ALIGNED || (call.gate == SKIPW_WINDOW && call.zero_sum == 0 &&
                                            (call.recent != nullptr || call.window == 1))) &&
          ((call.seen & SKIPW_SEES_IMPORTANCE) == 0 || call.importance_before != nullptr) &&

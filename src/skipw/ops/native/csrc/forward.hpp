@@ -144,9 +144,12 @@ class Forward {
   void add_seen(const Cursor& cursor, Real* logits) {
     seen_.resize(static_cast<size_t>(shape_.seen));
     chooser_.look_at(cursor, seen_.data());
-    for (int64_t e = 0; e < shape_.seen; ++e)
+    for (int64_t e = 0; e < shape_.seen_windows_at; ++e)
       for (int64_t i = 0; i < shape_.window; ++i)
         logits[i] += weights_.gate_seen.data()[e * shape_.window + i] * seen_[static_cast<size_t>(e)];
+    if (!shape_.sees_windows()) return;
+    const Real* own = weights_.gate_seen.data() + chooser_.column_of(cursor) * shape_.window;
+    for (int64_t i = 0; i < shape_.window; ++i) logits[i] += own[i];
   }
 
   Row& active_row(int32_t i) { return active_[static_cast<size_t>(i)]; }

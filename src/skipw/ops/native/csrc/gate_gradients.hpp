@@ -180,9 +180,13 @@ class GateGradients {
       for (int64_t i = 0; i < window; ++i) all += logits[i] * weights_.gate_seen.data()[e * window + i];
       return all;
     };
-    for (int64_t e = 0; e < shape_.seen; ++e)
+    for (int64_t e = 0; e < shape_.seen_windows_at; ++e)
       for (int64_t i = 0; i < window; ++i)
         seen_sums_.data()[e * window + i] += logits[i] * seen_[static_cast<size_t>(e)];
+    if (shape_.sees_windows()) {
+      Real* own = seen_sums_.data() + own_column(shape_, first_step + t) * window;
+      for (int64_t i = 0; i < window; ++i) own[i] += logits[i];
+    }
     if (shape_.sees_importance())
       for (int64_t i = 0; i < window; ++i) slots[i] = asks(shape_.seen_importance_at + i);
     if (!shape_.sees_input()) return;

@@ -38,7 +38,7 @@ struct Shape {
   InputMode inputs;
   bool windowed, accumulating, training;
   // Columns of what a gate sees beside state and time, and their count.
-  int64_t seen_importance_at, seen_input_at, seen_budget_at, seen;
+  int64_t seen_importance_at, seen_input_at, seen_budget_at, seen_windows_at, seen;
 
   Shape(const skipw_call& call, InputMode mode)
       : cell(&kernels<Real>().cells[call.cell]),
@@ -62,7 +62,8 @@ struct Shape {
     seen_importance_at = (call.seen & SKIPW_SEES_SINCE_UPDATE) != 0 ? 1 : 0;
     seen_input_at = seen_importance_at + ((call.seen & SKIPW_SEES_IMPORTANCE) != 0 ? window : 0);
     seen_budget_at = seen_input_at + ((call.seen & SKIPW_SEES_INPUT) != 0 ? input_size : 0);
-    seen = seen_budget_at + ((call.seen & SKIPW_SEES_BUDGET) != 0 ? halvings(window) : 0);
+    seen_windows_at = seen_budget_at + ((call.seen & SKIPW_SEES_BUDGET) != 0 ? halvings(window) : 0);
+    seen = seen_windows_at + call.gate_windows;
   }
 
   // How often L can be halved, at least once.
@@ -74,7 +75,8 @@ struct Shape {
 
   bool sees_importance() const { return seen_input_at > seen_importance_at; }
   bool sees_input() const { return seen_budget_at > seen_input_at; }
-  bool sees_budget() const { return seen > seen_budget_at; }
+  bool sees_budget() const { return seen_windows_at > seen_budget_at; }
+  bool sees_windows() const { return seen > seen_windows_at; }
 
   // Where a layer's [state | gh | gx] starts in a record; gx is there where `keeps_gx`.
   int64_t at(int64_t layer) const {

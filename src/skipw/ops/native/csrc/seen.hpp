@@ -19,7 +19,13 @@ inline int64_t budget_at(const skipw_call& call, int64_t t) {
   return call.switch_budget[point];
 }
 
-// The values, `shape.seen` of them. `step` is the window's first input, `importance` that of the window before.
+// The column that is 1 in the window that opens at `step`, all others of gate_windows being 0.
+template <class Real>
+int64_t own_column(const Shape<Real>& shape, int64_t step) {
+  return std::min(shape.seen_windows_at + step / shape.window, shape.seen - 1);
+}
+
+// The values but those of gate_windows, `shape.seen_windows_at` of them. `step` is the window's first input, `importance` that of the window before.
 template <class Real>
 void look(const skipw_call& call, const Shape<Real>& shape, int64_t row, int64_t first_step, int64_t step,
           int64_t last_update, const Real* importance, Real* values) {
@@ -29,7 +35,7 @@ void look(const skipw_call& call, const Shape<Real>& shape, int64_t row, int64_t
     std::memcpy(values + shape.seen_importance_at, importance, static_cast<size_t>(shape.window) * sizeof(Real));
   if (shape.sees_budget()) {
     const int64_t budget = budget_at(call, step - first_step);
-    for (int64_t j = 0; j < shape.seen - shape.seen_budget_at; ++j) {
+    for (int64_t j = 0; j < shape.seen_windows_at - shape.seen_budget_at; ++j) {
       const Real left = Real(2) - static_cast<Real>(budget << (j + 1)) / static_cast<Real>(shape.window);
       values[shape.seen_budget_at + j] = std::min(std::max(left, Real(0)), Real(1));
     }

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#define SKIPW_ABI_VERSION 6
+#define SKIPW_ABI_VERSION 7
 
 #ifdef __cplusplus
 extern "C" {
@@ -52,6 +52,7 @@ typedef struct skipw_call {
   int32_t seen;         /* skipw_seen, added up; 0 without gate */
   int32_t bound;        /* skipw_bound, of windows */
   int64_t batch, steps, input_size, hidden, layers, window, noise_windows, num_switches;
+  int64_t gate_windows; /* windows of a sequence that have biases of their own, one column each behind what `seen` adds */
   double time_scale, state_gradient;
   const void* x;                    /* Real[B, T, D] */
   const int64_t* lengths;           /* [B] */

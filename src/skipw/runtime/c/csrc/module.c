@@ -99,12 +99,13 @@ static int carve(Model *self, Carver *c, PyObject *arrays, uint32_t head_hidden,
   i += 2;
   skipw_gate *gate = room_for(c, m->gates, sizeof *gate);
   m->gate = gate;
-  for (uint32_t g = 0; g < m->gates && !failed; ++g, i += 4) {
+  for (uint32_t g = 0; g < m->gates && !failed; ++g, i += 5) {
     skipw_gate one;
     one.state = matrix(c, arrays, i, window, n, &failed);
     one.bias = take(c, arrays, i + 1, window, sizeof(float), &failed);
     one.time = take(c, arrays, i + 2, window, sizeof(float), &failed);
     one.seen = matrix(c, arrays, i + 3, window, skipw_seen(m), &failed);
+    one.own = take(c, arrays, i + 4, (size_t)m->gate_windows * window, sizeof(float), &failed);
     if (gate) gate[g] = one;
   }
   if (failed) return 0;
@@ -121,18 +122,18 @@ static int carve(Model *self, Carver *c, PyObject *arrays, uint32_t head_hidden,
 static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
   static char *names[] = {"sizes", "time_scale", "normaliser", "arrays", "reads_numbers", NULL};
-  uint32_t kind, cell, select, time, gate_inputs, bound, input_size, hidden_size, layers, window, largest_budget, gates, head_hidden, outputs;
+  uint32_t kind, cell, select, time, gate_inputs, bound, input_size, hidden_size, layers, window, largest_budget, gates, gate_windows, head_hidden, outputs;
   uint32_t normaliser, has_missing, has_clip;
   double time_scale, missing, clip;
   PyObject *arrays;
   int reads_numbers;
   if (!PyArg_ParseTupleAndKeywords(
-          args, keywords, "(IIIIIIIIIIIIII)d(IIIdd)Op", names, &kind, &cell, &select, &time, &gate_inputs, &bound, &input_size, &hidden_size,
-          &layers, &window, &largest_budget, &gates, &head_hidden, &outputs, &time_scale, &normaliser, &has_missing, &has_clip, &missing,
+          args, keywords, "(IIIIIIIIIIIIIII)d(IIIdd)Op", names, &kind, &cell, &select, &time, &gate_inputs, &bound, &input_size, &hidden_size,
+          &layers, &window, &largest_budget, &gates, &gate_windows, &head_hidden, &outputs, &time_scale, &normaliser, &has_missing, &has_clip, &missing,
           &clip, &arrays, &reads_numbers))
     return NULL;
   const uint32_t largest = 1u << 20;
-  if (layers > MAX_LAYERS || input_size > largest || hidden_size > largest || window > largest || gates > largest
+  if (layers > MAX_LAYERS || input_size > largest || hidden_size > largest || window > largest || gates > largest || gate_windows > largest
       || head_hidden > largest || outputs > largest) {
     PyErr_Format(PyExc_ValueError, "at most %d layers and sizes of %u.", MAX_LAYERS, largest);
     return NULL;
@@ -144,7 +145,7 @@ static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *keyword
   self->model = (skipw_model){
       .format = SKIPW_FORMAT, .kind = kind, .cell = cell, .select = select, .time_feature = time, .gate_inputs = gate_inputs, .bound = bound,
       .input_size = input_size, .hidden_size = hidden_size, .layers = layers, .window = window,
-      .largest_budget = largest_budget, .gates = gates,
+      .largest_budget = largest_budget, .gates = gates, .gate_windows = gate_windows,
       .time_scale = (float)time_scale,
       .normaliser = {normaliser, has_missing, has_clip, missing, clip, NULL, NULL}};
   Carver carver = {NULL, 0};

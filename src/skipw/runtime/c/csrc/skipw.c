@@ -13,7 +13,7 @@ static size_t products_size(const skipw_model *m)
 {
   size_t size = (size_t)skipw_blocks(m) * m->hidden_size;
   if (m->hidden.outputs > size) size = m->hidden.outputs; /* the head's hidden units lie there too, */
-  if (m->gate_inputs && m->window > size) size = m->window; /* and what the gate makes of gate_inputs */
+  if ((m->gate_inputs || m->gate_windows) && m->window > size) size = m->window; /* and what the gate adds up */
   return size;
 }
 
@@ -37,12 +37,13 @@ static int is_sound(const skipw_model *m)
   }
   if (m->kind != SKIPW_DENSE && !(m->gates && m->gate)) return 0;
   if (!m->largest_budget || m->largest_budget > m->window) return 0;
-  if (m->kind != SKIPW_SKIPW && (m->window != 1 || m->gate_inputs || m->bound || m->gates > 1)) return 0;
+  if (m->kind != SKIPW_SKIPW && (m->window != 1 || m->gate_inputs || m->gate_windows || m->bound || m->gates > 1)) return 0;
   if (m->gate_inputs > (SKIPW_SEES_SINCE_UPDATE | SKIPW_SEES_IMPORTANCE | SKIPW_SEES_INPUT | SKIPW_SEES_BUDGET)) return 0;
   if (m->gates > 1 && !m->gate_budget) return 0;
   for (uint32_t i = 0; i < m->gates; ++i) {
     const skipw_gate *gate = m->gate + i;
     if (!(fits(&gate->state, m->window, m->hidden_size) && gate->bias)) return 0;
+    if (m->gate_windows && !gate->own) return 0;
     if (m->gate_inputs && !fits(&gate->seen, m->window, skipw_seen(m))) return 0;
   }
   if (m->hidden.values && m->hidden.inputs != m->hidden_size) return 0;
@@ -135,11 +136,23 @@ static const skipw_gate *ruling_gate(const skipw_stream *s)
 /* Whether the importance of a window depends on the K that it opens under. */
 static int weighs_budget(const skipw_model *m) { return m->gates > 1 || (m->gate_inputs & SKIPW_SEES_BUDGET); }
 
-/* What a gate sees beside state and time, times its columns, plus its bias, into from_state. */
+/* A gate's bias and what the window has of its own, into from_state where there is such. */
+static const float *window_bias(skipw_stream *s, const skipw_gate *gate)
+{
+  const skipw_model *m = s->model;
+  if (!m->gate_windows) return gate->bias;
+  const uint64_t at = s->inputs / m->window;
+  const float *own = gate->own + (size_t)(at < m->gate_windows ? at : m->gate_windows - 1) * m->window;
+  for (uint32_t i = 0; i < m->window; ++i) s->from_state[i] = gate->bias[i] + own[i];
+  return s->from_state;
+}
+
+/* What a gate sees beside state and time, times its columns, plus its bias. */
 static const float *gate_start(skipw_stream *s, const skipw_gate *gate)
 {
   const skipw_model *m = s->model;
-  if (!m->gate_inputs) return gate->bias;
+  const float *bias = window_bias(s, gate);
+  if (!m->gate_inputs) return bias;
   if (m->gate_inputs & SKIPW_SEES_BUDGET) {
     float *values = seen_budget(s), budget = (float)s->budget;
     for (uint32_t i = 0; i < skipw_halvings(m); ++i) {
@@ -147,8 +160,8 @@ static const float *gate_start(skipw_stream *s, const skipw_gate *gate)
       values[i] = left < 0.0f ? 0.0f : left > 1.0f ? 1.0f : left;
     }
   }
-  skipw_product(&gate->seen, s->seen, gate->bias, s->from_state);
-  return s->from_state;
+  skipw_product(&gate->seen, s->seen, bias, s->from_input);
+  return s->from_input;
 }
 
 /* The most important slot that is still to come, reaches the threshold and is not selected yet; ties go to the

@@ -26,7 +26,7 @@
 extern "C" {
 #endif
 
-#define SKIPW_FORMAT 4u /* of skipw_model; a model made for another format is refused */
+#define SKIPW_FORMAT 5u /* of skipw_model; a model made for another format is refused */
 #define SKIPW_WHOLE_WINDOW UINT32_MAX /* as a budget: the model's largest K */
 
 /* -DSKIPW_INT8: matrices hold int8 with one scale an output; everything else stays float. */
@@ -82,6 +82,7 @@ typedef struct {
   const float *bias;  /* [L] */
   const float *time;  /* [L], its column for the time; NULL for SKIPW_NO_TIME */
   skipw_matrix seen;  /* [L][E], those for gate_inputs: 1, L, D and how often L is halved; or absent */
+  const float *own;   /* [gate_windows][L], biases beside `bias` of the windows since the start; or NULL */
 } skipw_gate;
 
 /* What is done to a raw input (skipw.data.normaliser); pairs of features are the joints of a pose. */
@@ -96,6 +97,7 @@ typedef struct {
   uint32_t input_size, hidden_size, layers, window; /* window 1 where the model has none */
   uint32_t largest_budget;     /* a larger K counts as this; L where any is meant */
   uint32_t gates;              /* 0: every input is processed */
+  uint32_t gate_windows;       /* windows that have biases of their own; the last one serves those after it, too */
   float time_scale;
   const skipw_layer *layer;    /* [layers] */
   const float *initial;        /* [layers][1 or 2][N]: h, and c of an LSTM */
