@@ -152,7 +152,9 @@ def _anytime(evidence: Evidence) -> Answer:
         verdicts.append(bool(good.all()))
         gap = own["one_cost_value"] / own["value"] if error else 100 * (own["value"] - own["one_cost_value"])
         worst = f"{gap.min():.2f} times as good" if error else f"{gap.min():+.1f} points"
-        texts.append(f"{dataset}: {int(good.sum())} of {len(own)} K, at worst {worst}")
+        texts.append(
+            f"{dataset}: {int(good.sum())} of {len(own)} K by {own['experiment'].iloc[0]}, at worst {worst}"
+        )
     return answered(all(verdicts), "; ".join(texts))
 
 
@@ -170,5 +172,6 @@ GOALS = [
     Claim("HAR", "At or above ThrRNN, SkipRNN and random sampling at every equal cost.",
           "At every common level.", _har),
     Claim("All", "One model of many budgets is, at every K, at least as good as a model trained for that cost.",
-          "Against the best SkipW of one cost with no more inputs where it was trained, if there is one.", _anytime),
+          "The model that meets this at the largest share of its K on val; at each K of it, on test, against the SkipW of "
+          "one cost that is best on val with no more inputs where it was trained, if there is one.", _anytime),
 ]  # fmt: skip
