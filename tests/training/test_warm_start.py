@@ -113,6 +113,19 @@ def test_each_gate_starts_as_the_donor_s_for_its_budget(
         assert torch.allclose(expected.importance, got.importance, atol=1e-6)
 
 
+def test_a_gate_that_the_donor_never_asks_is_not_taken(tmp_path: Path) -> None:
+    """Its largest budget is 2: what it does at K = L is what its second gate says."""
+    source = build("skipw", gate_budgets=(2, 3), largest_budget=2)
+    with torch.no_grad():
+        source.rnn.gate.weight.normal_()
+    save_model(tmp_path, source, {"experiment": "donor"})
+    target = build("skipw", gate_budgets=(1,), largest_budget=2)
+    warm_start(target, tmp_path)
+    x = torch.randn(3, 20, 3)
+    expected, got = source.eval()(x).rnn, target.eval()(x).rnn
+    assert torch.equal(expected.updates, got.updates) and expected.updates.any()
+
+
 @pytest.mark.parametrize(
     ("time_feature", "theirs", "ours"),
     [

@@ -26,7 +26,7 @@ def warm_start(model: SequenceModel, folder: Path) -> list[str]:
     its cells, initial state and head: its own gate, if it has one, is left out, and the new gate keeps its start.
     A SkipW whose gate sees more (``gate_inputs``, ``gate_windows``) takes the columns that the donor has; the others
     keep their start, 0.
-    Each gate of a SkipW with ``gate_budgets`` takes that which the donor has for its largest budget.
+    Each gate of a SkipW with ``gate_budgets`` takes that which the donor asks under its largest budget.
     With another ``time_scale`` the gate's columns for time are rescaled: it says what the donor's says.
 
     Args:
@@ -89,9 +89,10 @@ def _copy_gate(name: str, donor: SequenceModel, model: SequenceModel) -> None:
         kept
     ):
         raise ParamsError(f"init_from {name}: use the same window and time_feature in both experiments.")
+    held = theirs.largest_budget or window  # what the donor takes a larger K for
     rows = torch.cat(
         [
-            torch.arange(window) + window * gate_of(most, theirs.gate_budgets)
+            torch.arange(window) + window * gate_of(min(most, held), theirs.gate_budgets)
             for most in (window, *ours.gate_budgets)
         ]
     )
