@@ -13,6 +13,7 @@ __all__ = ["CHECKSUMS_FILE", "unlisted_files", "verify_checksums", "verify_where
 CHECKSUMS_FILE = "SHA256SUMS"
 REMEDY = "pull the model again (`skipw pull MODEL_URI DIR`)."
 BUILT = "c/"  # `make -C c` leaves objects and programs there; nothing of this package reads them
+LEFT = re.compile(r"__pycache__|\..+\.(tmp|old)")
 LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 
@@ -81,11 +82,14 @@ def _listed(path: Path) -> dict[str, str]:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Every file and link below the folder by its name there, without SHA256SUMS and what running leaves."""
+    """Every file and link below the folder by its name there, without SHA256SUMS and what running leaves.
+
+    That is __pycache__ and the unfinished folders of a process that was killed while it wrote (``skipw.data.atomic``).
+    """
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        own = "__pycache__" in name.parts or name == Path(CHECKSUMS_FILE)
+        own = any(LEFT.fullmatch(part) for part in name.parts) or name == Path(CHECKSUMS_FILE)
         if not own and (path.is_file() or path.is_symlink()):
             found[name.as_posix()] = path
     return found
