@@ -172,6 +172,6 @@ GOALS = [
     Claim("HAR", "At or above ThrRNN, SkipRNN and random sampling at every equal cost.",
           "At every common level.", _har),
     Claim("All", "One model of many budgets is, at every K, at least as good as a model trained for that cost.",
-          "The model that meets this at the largest share of its K on val; at each K of it, on test, against the SkipW of "
-          "one cost that is best on val with no more inputs where it was trained, if there is one.", _anytime),
+          "The model that meets this at the largest share of its K on val; at each K of it, on test, against the SkipW "
+          "of one cost that is best on val with no more inputs where it was trained, if there is one.", _anytime),
 ]  # fmt: skip
