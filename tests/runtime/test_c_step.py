@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import subprocess
@@ -139,10 +140,10 @@ def test_needs_input_cannot_be_set(folder: Path) -> None:
 
 
 def test_arrays_of_another_size_are_refused() -> None:
-    sizes = (1, 0, 0, 0, 0, 0, 2, 3, 1, 4, 4, 1, 0, 0)
+    sizes = (1, 0, 0, 0, 0, 0, 2, 3, 1, 4, 4, 1, 0, 0, 0)
     shapes = (16 * 2, 16 * 3, 9, 9, 2, 3, None, 8 * 3, 4, 4)  # one gate needs no budgets
     good = [None if count is None else np.zeros(count, dtype=np.float32) for count in shapes]
-    absent = [None] * 7
+    absent = [None] * 8
     make = c_stream.extension().Model
     assert make(sizes, 100.0, (0, 0, 0, 0.0, 0.0), [*good, *absent], True) is not None
     for index, array in enumerate(good):
@@ -160,12 +161,17 @@ def test_arrays_of_another_size_are_refused() -> None:
     for largest in (0, 5):  # a largest budget that is no budget of this window
         with pytest.raises(ValueError, match="contradict"):
             make((*sizes[:10], largest, *sizes[11:]), 100.0, (0, 0, 0, 0.0, 0.0), [*good, *absent], True)
+    windows = (*sizes[:12], 2, *sizes[13:])  # two windows with biases of their own, four slots each
+    for count, found in ((8, None), (7, "array 11 has"), (None, "contradict")):
+        own = None if count is None else np.zeros(count, dtype=np.float32)
+        with contextlib.nullcontext() if found is None else pytest.raises(ValueError, match=found):
+            make(windows, 100.0, (0, 0, 0, 0.0, 0.0), [*good, None, own, *absent[2:]], True)
     several = (*sizes[:11], 2, *sizes[12:])
     gate = good[7:]
     with pytest.raises(ValueError, match="contradict"):  # two gates, and not which budgets are the second's
-        make(several, 100.0, (0, 0, 0, 0.0, 0.0), [*good, None, *gate, *absent], True)
+        make(several, 100.0, (0, 0, 0, 0.0, 0.0), [*good, None, None, *gate, *absent], True)
     good[6] = np.array([2], dtype=np.uint32)
-    assert make(several, 100.0, (0, 0, 0, 0.0, 0.0), [*good, None, *gate, *absent], True) is not None
+    assert make(several, 100.0, (0, 0, 0, 0.0, 0.0), [*good, None, None, *gate, *absent], True) is not None
     with pytest.raises(TypeError):
         c_stream.extension().Stream(3)
 
