@@ -26,10 +26,8 @@ __all__ = ["Plan", "Plans", "disagreement", "write_plans"]
 
 OPEN_WEIGHT, FIRST_WEIGHT = 3.0, 20.0  # of the plan's inputs; of all up to its first window
 MARGIN = 1.0  # between the logits of two inputs of a window, in the plan's order
-SHUT, LEAST_OPEN = (
-    -4.0,
-    3.0,
-)  # logits of a plan that is written down; the more important inputs of a window are above
+# Logits of a plan that is written down; the more important inputs of a window are above the least.
+SHUT, LEAST_OPEN = -4.0, 3.0
 
 
 @dataclass(frozen=True)

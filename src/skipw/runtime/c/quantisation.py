@@ -56,10 +56,8 @@ def rounded_weights(weights: Weights) -> Weights:
             timed, inputs = array.shape[1] - seen, array.shape[1] - a.gate_windows
             ends = [0, a.hidden_size, timed, inputs, array.shape[1]]
             parts = [array[:, start:end] for start, end in pairwise(ends)]
-            for part in (
-                0,
-                2,
-            ):  # C has the columns of gate_inputs as a matrix of their own; windows' biases are biases
+            # C has the columns of gate_inputs as a matrix of their own; windows' biases are biases.
+            for part in (0, 2):
                 parts[part] = dequantise(*quantise(parts[part])) if parts[part].size else parts[part]
             arrays[name] = np.concatenate(parts, axis=1)
     return replace(weights, arrays=arrays)
