@@ -68,8 +68,10 @@ def words(repeats: int) -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("threads", [2, 3, 64])
-def test_repeated_rows_are_found_by_several_threads(threads: int, lent: str) -> None:
-    rnn, x, lengths = words(4)
+@pytest.mark.parametrize("repeats", [1, 4])
+def test_repeated_rows_are_found_by_several_threads(repeats: int, threads: int, lent: str) -> None:
+    """With few places a row, what one thread looks through has words that the others' shares lack."""
+    rnn, x, lengths = words(repeats)
     alone, together = (step(rnn, x, lengths, count) for count in (1, threads))
     for one, many in zip(alone, together, strict=True):
         torch.testing.assert_close(many, one, rtol=1e-12, atol=1e-12)

@@ -199,8 +199,10 @@ class Forward {
   void gather_and_project(const int32_t* rows, int64_t count, Real* records) {
     const int64_t width = shape_.input_size;
     gathered_.resize(kRoundRows * width);
-    for (int64_t m = 0; m < count; ++m)
+    for (int64_t m = 0; m < count; ++m) {
+      if (m + kNext < count) fetch(input(active_row(rows[m + kNext])), width);
       std::memcpy(gathered_.data() + m * width, input(active_row(rows[m])), static_cast<size_t>(width) * sizeof(Real));
+    }
     projection_product(0, count, gathered_.data(), width, records);
   }
 

@@ -16,6 +16,13 @@
 
 namespace skipw {
 
+// Asks for `count` values, so that they are in the nearest cache by the time they are read.
+template <class Real>
+inline void fetch(const Real* values, int64_t count) {
+  constexpr int64_t kLine = 64 / sizeof(Real);
+  for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(values + i);
+}
+
 constexpr size_t kPage = size_t(1) << 21;         // of a huge page
 constexpr size_t kKept = size_t(1) << 30;         // most bytes that are kept for the next call
 constexpr size_t kLargestBlock = size_t(1) << 26;

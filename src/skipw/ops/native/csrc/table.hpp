@@ -13,6 +13,7 @@ constexpr int64_t kWideInputs = 16;   // narrower rows are not worth a search
 constexpr int64_t kSample = 512;      // rows looked at before the search
 constexpr int64_t kProbes = 8;        // rows that may share their first bytes before one is given up on
 constexpr int64_t kAhead = 8;         // rows between a hash and its comparison
+constexpr int64_t kNext = 2;          // rows between asking for one and reading it, where rows lie scattered
 
 template <class Real>
 class Table {
@@ -36,15 +37,9 @@ class Table {
     fork(parts, [&](int64_t part) {
       find_part(call, call.batch * part / parts, call.batch * (part + 1) / parts, found[static_cast<size_t>(part)]);
     });
-    for (int64_t part = 1; part < parts; ++part) {
-      std::vector<int32_t> names;
-      for (const Real* row : found[static_cast<size_t>(part)].rows) names.push_back(found[0].insert(hash(row), row, width));
-      const int64_t end = call.batch * (part + 1) / parts * call.steps;
-      for (int64_t place = call.batch * part / parts * call.steps; place < end; ++place) {
-        int32_t& name = index_[static_cast<size_t>(place)];
-        if (name >= 0) name = names[static_cast<size_t>(name)];
-      }
-    }
+    for (int64_t part = 1; part < parts; ++part)
+      take_in(call, found[static_cast<size_t>(part)], call.batch * part / parts, call.batch * (part + 1) / parts, parts,
+              found[0]);
     rows_ = std::move(found[0].rows);
   }
 
@@ -61,6 +56,7 @@ class Table {
         const int64_t count = std::min(kBlock, distinct() - start);
         for (int64_t i = 0; i < count; ++i) {
           const Real* row = rows_[static_cast<size_t>(start + i)];
+          if (i + kNext < count) skipw::fetch(rows_[static_cast<size_t>(start + i + kNext)], shape.input_size);
           std::memcpy(gathered.data() + i * shape.input_size, row,
                       static_cast<size_t>(shape.input_size) * sizeof(Real));
           finite_[static_cast<size_t>(start + i)] = kernels<Real>().all_finite(row, shape.input_size);
@@ -94,6 +90,10 @@ class Table {
   struct Finder {
     std::vector<int32_t> slots;
     std::vector<const Real*> rows;
+    std::vector<uint64_t> hashes;
+
+    uint64_t hash(int64_t i) const { return hashes[static_cast<size_t>(i)]; }
+    const Real* row(int64_t i) const { return rows[static_cast<size_t>(i)]; }
 
     // Room for so many rows.
     void expect(int64_t most) {
@@ -107,22 +107,60 @@ class Table {
     // Into the cache with the row that one of this hash will be compared with first.
     void fetch(uint64_t hash, int64_t width) const {
       const int32_t found = slots[place(hash)];
-      if (found < 0) return;
-      const char* from = reinterpret_cast<const char*>(rows[static_cast<size_t>(found)]);
-      const int64_t bytes = width * static_cast<int64_t>(sizeof(Real));
-      for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(from + at);
+      if (found >= 0) skipw::fetch(rows[static_cast<size_t>(found)], width);
+    }
+
+    // The row of this content, or -1; `at` becomes its slot, or the empty one where it belongs.
+    int32_t look_up(uint64_t hash, const Real* row, int64_t width, size_t& at) const {
+      const size_t bytes = static_cast<size_t>(width) * sizeof(Real);
+      at = place(hash);
+      for (int64_t probe = 0; slots[at] >= 0; ++probe, at = place(at + 1))
+        if (probe < kProbes && std::memcmp(rows[static_cast<size_t>(slots[at])], row, bytes) == 0) return slots[at];
+      return -1;
     }
 
     int32_t insert(uint64_t hash, const Real* row, int64_t width) {
-      const size_t bytes = static_cast<size_t>(width) * sizeof(Real);
-      size_t at = place(hash);
-      for (int64_t probe = 0; slots[at] >= 0; ++probe, at = place(at + 1))
-        if (probe < kProbes && std::memcmp(rows[static_cast<size_t>(slots[at])], row, bytes) == 0) return slots[at];
+      size_t at;
+      const int32_t found = look_up(hash, row, width, at);
+      return found >= 0 ? found : append(hash, row, at);
+    }
+
+    // A row that is not there yet, to the first empty slot from `at` on.
+    int32_t append(uint64_t hash, const Real* row, size_t at) {
+      while (slots[at] >= 0) at = place(at + 1);
       slots[at] = static_cast<int32_t>(rows.size());
       rows.push_back(row);
+      hashes.push_back(hash);
       return slots[at];
     }
   };
+
+  // What another part, the batch's rows [first, end), has found becomes part of `all`, and the index follows. The threads
+  // share the comparisons; what `all` lacks is then appended without any, since a part's rows differ from one another.
+  void take_in(const skipw_call& call, const Finder& part, int64_t first, int64_t end, int64_t threads, Finder& all) {
+    const int64_t count = static_cast<int64_t>(part.rows.size());
+    std::vector<int32_t> names(static_cast<size_t>(count));
+    fork(threads, [&](int64_t thread) {
+      const int64_t stop = count * (thread + 1) / threads;
+      for (int64_t i = count * thread / threads; i < stop; ++i) {
+        if (i + kAhead < stop) __builtin_prefetch(all.slots.data() + all.place(part.hash(i + kAhead)));
+        if (i + kAhead / 2 < stop) {
+          all.fetch(part.hash(i + kAhead / 2), call.input_size);
+          skipw::fetch(part.row(i + kAhead / 2), call.input_size);
+        }
+        size_t at;
+        names[static_cast<size_t>(i)] = all.look_up(part.hash(i), part.row(i), call.input_size, at);
+      }
+    });
+    for (int64_t i = 0; i < count; ++i) {
+      int32_t& name = names[static_cast<size_t>(i)];
+      if (name < 0) name = all.append(part.hash(i), part.row(i), all.place(part.hash(i)));
+    }
+    for (int64_t place = first * call.steps; place < end * call.steps; ++place) {
+      int32_t& name = index_[static_cast<size_t>(place)];
+      if (name >= 0) name = names[static_cast<size_t>(name)];
+    }
+  }
 
   // The rows [first, end) of the batch. What a row is compared with lies anywhere: it is asked for while the rows before
   // it are compared.
@@ -135,7 +173,10 @@ class Table {
       const int64_t length = call.lengths[b];
       for (int64_t t = 0; t < std::min(kAhead, length); ++t) hashes[t] = hash(rows + t * width);
       for (int64_t t = 0; t < length; ++t) {
-        if (t + kAhead / 2 < length) found.fetch(hashes[(t + kAhead / 2) % kAhead], width);
+        if (t + kAhead / 2 < length) {
+          found.fetch(hashes[(t + kAhead / 2) % kAhead], width);
+          skipw::fetch(rows + (t + kAhead / 2) * width, width);
+        }
         index_[static_cast<size_t>(b * call.steps + t)] = found.insert(hashes[t % kAhead], rows + t * width, width);
         if (t + kAhead < length) {
           hashes[t % kAhead] = hash(rows + (t + kAhead) * width);
