@@ -66,6 +66,19 @@ def results() -> Results:
             MemoryRecord("native", 64, 5_000, 128, 0.1, 500.0, 300.0, 500.0),
             MemoryRecord("native", 64, 10_000, 128, 0.05, 500.0, 310.0, 510.0),
         ],
+        loop=[
+            speed("har", phase, model, backend, share, time)
+            for phase, faster in (("training", 1.0), ("inference", 2.0))
+            for model, backend, share, time in (
+                ("dense", "torch", 1.0, 1.0),
+                ("skipw", "native", 0.15, 0.1 / faster),
+                ("skipw", "native", 0.05, 0.05 / faster),
+            )
+        ],
+        loop_scaling=[
+            ScalingRecord("har", "dense", "torch", 1.0, 2, 5, Spread(1.5, 1.4, 1.6)),
+            ScalingRecord("har", "skipw", "native", 0.15, 2, 5, Spread(1.95, 1.9, 1.99)),
+        ],
         notes=["a note"],
     )
     found.targets = judge(found)

@@ -69,7 +69,7 @@ def test_results_go_to_json_and_back(results: Results, tmp_path: Path) -> None:
     documented = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     for key in plain:
         assert f"`{key}`" in documented, key
-    for part in ("speed", "scaling", "grid", "memory", "targets"):
+    for part in ("speed", "scaling", "loop", "loop_scaling", "grid", "memory", "targets"):
         for key in plain[part][0]:
             assert f"`{key}`" in documented, f"{part}: {key}"
 
@@ -78,6 +78,8 @@ def test_a_file_of_another_form_is_refused(results: Results, tmp_path: Path) -> 
     good = to_json(results)
     with pytest.raises(DataFormatError, match="schema 1"):
         from_json({**good, "schema": 7})
+    earlier = {key: value for key, value in good.items() if not key.startswith("loop")}
+    assert from_json(earlier).loop == []  # files from before loops were measured
     with pytest.raises(DataFormatError, match="mood"):
         from_json({**good, "mood": "fine"})
     with pytest.raises(DataFormatError, match="grid must be a list"):
@@ -115,6 +117,8 @@ def test_tables(results: Results) -> None:
     assert "| training, 100%: HAR, 2 × GRU 60 | at most 0.6 of dense | 0.5 | met |" in text
     assert "| grid of 28 budgets, 15% | at most 0.3 dense passes | 0.4 | missed |" in text
     assert "A note." in text
+    loops = "10.0 × [9.09–11.1] | 20.0 × [18.2–22.2] | 20.0 × [18.2–22.2] | 40.0 × [36.4–44.4] | 1.95 × [1.90–1.99]"
+    assert f"| HAR, 2 × GRU 60 | SkipW | native | {loops} |" in text
     assert "Acme(R) Fast(TM) CPU @ 2.00GHz, 2 cores, AVX2" in text
     for section in sections(results):
         assert all(len(row) == len(section.columns) for row in section.rows), section.title
@@ -127,7 +131,7 @@ def test_tables(results: Results) -> None:
 
 
 def test_parts_that_were_not_measured_have_no_table(results: Results) -> None:
-    alone = replace(results, speed=[], scaling=[], memory=[], targets=[])
+    alone = replace(results, speed=[], scaling=[], loop=[], loop_scaling=[], memory=[], targets=[])
     assert [section.title for section in sections(alone)][1:] == [
         "Grid of all budgets at threshold 0.5 (sMNIST)"
     ]
@@ -175,6 +179,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Plan:
         workloads=("har", "smnist"),
         speed=once,
         scaling=once,
+        loop=once,
         scaling_workloads=("har",),
         grid=once,
         grid_shares=(0.3,),
@@ -197,6 +202,12 @@ def test_a_whole_run(tiny: Plan, tmp_path: Path) -> None:
     (memory,) = results.memory
     assert 0 < memory.growth_mib < memory.peak_mib
     assert memory.processed == pytest.approx(28, abs=3)
+    assert {(r.phase, r.model, r.wanted_share) for r in results.loop} == {
+        (phase, *one)
+        for phase in ("training", "inference")
+        for one in (("dense", 1.0), ("skipw", 0.15), ("skipw", 0.05))
+    }
+    assert {(r.model, r.backend) for r in results.loop_scaling} <= {("dense", "torch"), ("skipw", "compact")}
     assert "har: training" in told
     write_results(results, tmp_path / "r.json")
     assert torch.get_num_threads() == 1

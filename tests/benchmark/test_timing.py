@@ -47,6 +47,14 @@ def test_the_warm_up_is_not_timed() -> None:
     assert interleave(track.contestants(), Rounds(3, 3), clock=track.clock) == {"a": [1.0, 2.0, 3.0]}
 
 
+def test_the_last_of_several_runs_in_a_row_is_timed() -> None:
+    track = Track(a=[9.0, 5.0, 5.0, 1.0, 5.0, 5.0, 2.0], b=[9.0, 7.0, 7.0, 3.0, 7.0, 7.0, 4.0])
+    taken = interleave(track.contestants(), Rounds(2, 2), clock=track.clock, runs=3)
+    assert taken == {"a": [1.0, 2.0], "b": [3.0, 4.0]}
+    blocks = [track.runs[2 + i : 5 + i] for i in range(0, 12, 3)]
+    assert all(len(set(block)) == 1 for block in blocks)  # nobody in between
+
+
 def test_seconds_end_the_rounds_but_not_before_the_least() -> None:
     track = Track(a=[1.0], b=[1.0])
     assert len(interleave(track.contestants(), Rounds(2, 50, seconds=9.0), clock=track.clock)["a"]) == 5

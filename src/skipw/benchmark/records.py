@@ -124,7 +124,11 @@ class TargetRecord:
 
 @dataclass
 class Results:
-    """Everything that one run found. ``peak``: GFLOP/s of one thread and the shape that reached it."""
+    """Everything that one run found.
+
+    ``peak``: GFLOP/s of one thread and the shape that reached it. ``loop`` and ``loop_scaling`` are ``speed`` and
+    ``scaling`` where everybody runs several times in a row and the last run is timed; files from before lack them.
+    """
 
     date: str
     mode: str
@@ -136,5 +140,7 @@ class Results:
     scaling: list[ScalingRecord] = field(default_factory=list)
     grid: list[GridRecord] = field(default_factory=list)
     memory: list[MemoryRecord] = field(default_factory=list)
+    loop: list[SpeedRecord] = field(default_factory=list)
+    loop_scaling: list[ScalingRecord] = field(default_factory=list)
     targets: list[TargetRecord] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

@@ -29,8 +29,11 @@ RECORDS: dict[str, type] = {
     "scaling": ScalingRecord,
     "grid": GridRecord,
     "memory": MemoryRecord,
+    "loop": SpeedRecord,
+    "loop_scaling": ScalingRecord,
     "targets": TargetRecord,
 }
+ADDED = ("loop", "loop_scaling")  # after the first files of this schema
 
 
 def to_json(results: Results) -> dict[str, Any]:
@@ -51,6 +54,8 @@ def from_json(values: Any, source: str = "the results") -> Results:
         came = values.get("schema") if isinstance(values, dict) else type(values).__name__
         raise DataFormatError(f"{source}: expected results of schema {SCHEMA}, got {came!r}; measure again.")
     plain = {key: value for key, value in values.items() if key != "schema"}
+    for key in ADDED:
+        plain.setdefault(key, [])
     for key, kind in RECORDS.items():
         entries = plain.get(key)
         if not isinstance(entries, list):

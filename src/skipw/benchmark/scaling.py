@@ -24,11 +24,11 @@ def cores() -> int:
 
 
 def measure_scaling(
-    workload: Workload, x: Tensor, dense: nn.Module, entries: Sequence[Entry], rounds: Rounds
+    workload: Workload, x: Tensor, dense: nn.Module, entries: Sequence[Entry], rounds: Rounds, runs: int = 1
 ) -> list[ScalingRecord]:
     """A training step of the dense layer and each entry with one and with two threads, in the same rounds.
 
-    Each run sets the number of threads itself; afterwards it is what it was.
+    Each run sets the number of threads itself; afterwards it is what it was. ``runs`` in a row, the last one timed.
     """
     before = torch.get_num_threads()
     contestants: dict[str, Contestant] = {}
@@ -37,7 +37,7 @@ def measure_scaling(
         for entry in entries:
             contestants[f"{entry.name} {threads}"] = _with_threads(_step(entry, x), threads)
     try:
-        seconds = interleave(contestants, rounds)
+        seconds = interleave(contestants, rounds, runs=runs)
     finally:
         torch.set_num_threads(before)
 

@@ -105,6 +105,7 @@ def measure_speed(
     phase: str,
     rounds: Rounds,
     peak_gflops: float,
+    runs: int = 1,
 ) -> list[SpeedRecord]:
     """Time the dense layer and all entries in the same rounds.
 
@@ -114,6 +115,7 @@ def measure_speed(
         phase: "training" or "inference".
         rounds: how often.
         peak_gflops: the machine's product peak with this number of threads.
+        runs: in a row, of which the last is timed.
     """
     training = phase == "training"
     contestants: dict[str, Contestant] = {
@@ -121,7 +123,7 @@ def measure_speed(
     }
     for entry in entries:
         contestants[entry.name] = _contestant(entry, x, training)
-    seconds = interleave(contestants, rounds)
+    seconds = interleave(contestants, rounds, runs=runs)
     flops = training_flops if training else inference_flops
 
     def record(name: str, model: str, backend: str, wanted: float, share: float) -> SpeedRecord:

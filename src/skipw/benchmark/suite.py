@@ -25,7 +25,8 @@ from skipw.ops.dispatch import available
 __all__ = ["PARTS", "Plan", "best_backend", "run_suite"]
 
 log = logging.getLogger(__name__)
-PARTS = ("speed", "scaling", "grid", "memory")
+PARTS = ("speed", "scaling", "loop", "grid", "memory")
+LOOP_SHARES, LOOP_RUNS = (0.15, 0.05), 4
 SEED = 1
 
 
@@ -39,7 +40,8 @@ class Plan:
         workloads: by name.
         parts: of ``PARTS``.
         shares: of the inputs.
-        speed, scaling, grid: rounds; seconds are for one workload and one phase.
+        speed, scaling, loop, grid: rounds; seconds are for one workload and one phase.
+        scaling_workloads: what is measured with two threads, and in a loop.
         grid_shares: shares at the full budget.
         memory: sequence lengths and shares.
     """
@@ -51,6 +53,7 @@ class Plan:
     shares: tuple[float, ...]
     speed: Rounds
     scaling: Rounds
+    loop: Rounds
     scaling_workloads: tuple[str, ...]
     grid: Rounds
     grid_shares: tuple[float, ...]
@@ -86,6 +89,7 @@ class Plan:
             shares=(1.0, 0.15) if quick else SHARES,
             speed=Rounds(3, 5, 3.0) if quick else Rounds(5, 25, 16.0),
             scaling=Rounds(3, 5, 2.0) if quick else Rounds(5, 15, 12.0),
+            loop=Rounds(2, 3, 2.0) if quick else Rounds(5, 15, 8.0),
             scaling_workloads=("adding",) if quick else ("har", "adding", "smnist", "imdb"),
             grid=Rounds(2, 3, 3.0) if quick else Rounds(5, 9, 15.0),
             grid_shares=(0.15,) if quick else (0.05, 0.15, 0.3),
@@ -126,7 +130,7 @@ def run_suite(plan: Plan, *, data: Path | None = None, say: Say | None = None) -
             },
             peak=measure_peak(),
         )
-        runs = {"speed": _speed, "scaling": _scaling, "grid": _grid, "memory": _memory}
+        runs = {"speed": _speed, "scaling": _scaling, "loop": _loop, "grid": _grid, "memory": _memory}
         for part in PARTS:
             if part in plan.parts:
                 runs[part](plan, results, data, say)
@@ -157,6 +161,22 @@ def _scaling(plan: Plan, results: Results, data: Path | None, say: Say) -> None:
         x, _ = make_inputs(workload, seed=SEED, data=data)
         dense, entries = make_entries(workload, x, plan.backends[:1], (1.0, 0.15), seed=SEED)
         results.scaling += scaling.measure_scaling(workload, x, dense, entries, plan.scaling)
+
+
+def _loop(plan: Plan, results: Results, data: Path | None, say: Say) -> None:
+    """The last of several runs in a row: what a training loop or a server sees, whose code stays in the caches."""
+    for name in plan.scaling_workloads:
+        workload = by_name(name).without_models()
+        say(f"{workload.title}: in a loop")
+        x, inputs = make_inputs(workload, seed=SEED, data=data)
+        dense, entries = make_entries(workload, x, plan.backends[:1], LOOP_SHARES, seed=SEED)
+        for phase in PHASES:
+            results.loop += measure_speed(
+                workload, x, inputs, dense, entries, phase, plan.loop, results.peak["gflops"], LOOP_RUNS
+            )
+        if scaling.cores() >= scaling.THREADS:
+            some = entries[: len(entries) // len(LOOP_SHARES)]
+            results.loop_scaling += scaling.measure_scaling(workload, x, dense, some, plan.loop, LOOP_RUNS)
 
 
 def _grid(plan: Plan, results: Results, data: Path | None, say: Say) -> None:

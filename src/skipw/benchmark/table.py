@@ -38,7 +38,7 @@ def sections(results: Results) -> list[Section]:
             found.append(_speed_ups(results, phase))
     if results.speed:
         found.append(_above_peak(results))
-    found += [*_scaling(results), *_grid(results), *_memory(results), *_targets(results)]
+    found += [*_scaling(results), *_loop(results), *_grid(results), *_memory(results), *_targets(results)]
     return found
 
 
@@ -170,6 +170,32 @@ def _scaling(results: Results) -> list[Section]:
     )
     columns = ("workload", "model", "backend", "share", "two threads against one")
     return [Section("Training step on two cores", columns, rows, texts=3)] if rows else []
+
+
+def _loop(results: Results) -> list[Section]:
+    if not results.loop:
+        return []
+    shares = sorted({r.wanted_share for r in results.loop if r.model != "dense"}, reverse=True)
+    found = {(r.workload, r.model, r.backend, r.phase, r.wanted_share): r for r in results.loop}
+    threads = {(r.workload, r.model, r.backend): r for r in results.loop_scaling if r.model != "dense"}
+    rows = tuple(
+        (
+            *_label(key),
+            *(_times(found.get((*key, phase, share))) for phase in PHASES for share in shares),
+            _spread(threads[key].speed_up) if key in threads else "",
+        )
+        for key in dict.fromkeys((r.workload, r.model, r.backend) for r in results.loop if r.model != "dense")
+    )
+    share = next((f", {r.share:.0%}" for r in threads.values()), "")
+    columns = (
+        "workload",
+        "model",
+        "backend",
+        *(f"{phase}, {share:.0%}" for phase in PHASES for share in shares),
+        f"two threads against one{share}",
+    )
+    note = "As above, but everybody runs several times in a row and the last run is timed."
+    return [Section("In a loop: times as fast as the dense torch.nn layer", columns, rows, note, texts=3)]
 
 
 def _grid(results: Results) -> list[Section]:
