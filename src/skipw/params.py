@@ -196,6 +196,10 @@ def _check_budgets(settings: TrainSettings, window: int, where: str) -> None:
         raise ParamsError(
             f"{where}.distill: the scores at the largest K are those of sandwich; set it, or leave distill out."
         )
+    if settings.budget_draw == "gates" and not settings.gate_budgets:
+        raise ParamsError(
+            f"{where}.budget_draw: gates draws one of gate_budgets; set these, or draw uniform or log."
+        )
     if settings.budget_range is None:
         return
     low, high = settings.budget_range

@@ -73,7 +73,8 @@ class TrainSettings:
     budget: int | None = value(None, low=1)
     random_budget: float = value(0.0, low=0.0, high=1.0)  # skipw: share of batches that draw their K
     random_budget_from: float = value(0.0, low=0.0, high=1.0)  # share of the run after which that begins
-    budget_draw: str = value("uniform", choices=("uniform", "log"))  # of K, or of its logarithm
+    # K uniform, its logarithm, or one of the gates of ``gate_budgets`` and then one of its K.
+    budget_draw: str = value("uniform", choices=("uniform", "log", "gates"))
     budget_range: tuple[int, int] | None = None  # smallest and largest K drawn; null = 1 to the largest
     random_threshold: tuple[float, float] | None = None  # a drawn K comes with a thr drawn from this range
     sandwich: bool = False  # a batch with a drawn K runs at the largest too, half the loss each

@@ -57,9 +57,23 @@ def test_a_range_holds_all_draws(settings: Settings, how: str) -> None:
     assert counts[4] / 4000 == pytest.approx(expected, abs=0.03)
 
 
+def test_every_gate_is_drawn_as_often_as_any_other_and_every_budget_of_it(settings: Settings) -> None:
+    chosen = settings(
+        "adding", steps=6000, window=28, random_budget=1.0, budget_draw="gates", gate_budgets=(1, 2, 3, 9),
+        budget_range=(2, 12),
+    )  # fmt: skip
+    counts = Counter(drawn(chosen, range(6000)))
+    assert set(counts) == set(range(2, 13))
+    gates = [range(2, 3), range(3, 4), range(4, 10), range(10, 13)]
+    for served in gates:
+        for budget in served:
+            assert counts[budget] / 6000 == pytest.approx(1 / 4 / len(served), abs=0.025)
+
+
 @pytest.mark.parametrize(
     ("own", "refused"),
     [
+        ("random_budget: 1.0, budget_draw: gates", "budget_draw: gates draws one of gate_budgets"),
         ("budget_range: [0, 3]", "budget_range: expected .* within 1 to 5"),
         ("budget_range: [3, 2]", "budget_range: expected .* within 1 to 5"),
         ("budget_range: [2, 6]", "budget_range: expected .* within 1 to 5"),

@@ -13,6 +13,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from skipw.gate_budgets import gate_of
 from skipw.operating_point import OperatingPoint
 from skipw.training.schedules import seed_for_step
 
@@ -61,7 +62,7 @@ def passes_for_step(step: int, settings: TrainSettings) -> list[Pass]:
     if draw.random() >= settings.random_budget:
         return [largest]
     low, high = settings.budget_range or (1, settings.trained_budget or settings.window)
-    budget = _budget(draw, low, high, settings.budget_draw)
+    budget = _budget(draw, range(low, high + 1), settings)
     threshold = 0.5 if settings.random_threshold is None else draw.uniform(*settings.random_threshold)
     drawn = OperatingPoint(budget=budget, threshold=threshold)
     if not settings.sandwich:
@@ -69,8 +70,16 @@ def passes_for_step(step: int, settings: TrainSettings) -> list[Pass]:
     return [replace(largest, weight=0.5), Pass(drawn, weight=0.5, distilled=settings.distill)]
 
 
-def _budget(draw: random.Random, low: int, high: int, how: str) -> int:
-    """K in low..high, uniform or (``log``) with a uniform logarithm: small budgets come as often as large ones."""
-    if how == "uniform":
+def _budget(draw: random.Random, budgets: range, settings: TrainSettings) -> int:
+    """One of these K: uniform, with a uniform logarithm (``log``: small ones come as often as large ones), or by
+    ``gates``: a gate, each as often as any other, then one of the K that it serves.
+    """
+    low, high = budgets[0], budgets[-1]
+    if settings.budget_draw == "uniform":
         return draw.randint(low, high)
-    return min(high, int(math.exp(draw.uniform(math.log(low), math.log(high + 1)))))
+    if settings.budget_draw == "log":
+        return min(high, int(math.exp(draw.uniform(math.log(low), math.log(high + 1)))))
+    served: dict[int, list[int]] = {}
+    for budget in budgets:
+        served.setdefault(gate_of(budget, settings.gate_budgets), []).append(budget)
+    return draw.choice(served[draw.choice(list(served))])
