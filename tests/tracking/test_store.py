@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import requests
 
 from skipw.errors import DataUnavailableError, ParamsError
 from skipw.tracking import store
@@ -72,6 +75,38 @@ def test_an_address_that_mlflow_does_not_know_is_a_message(monkeypatch: pytest.M
     with pytest.raises(ParamsError, match="begins with foo://; expected http://") as caught:
         connect()
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["http", "https"])
+def test_a_server_that_does_not_answer_is_a_message_within_seconds(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as taken:  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{kind}://user:secret@127.0.0.1:{taken.getsockname()[1]}")
+        monkeypatch.setattr(store, "SERVER_PAUSE", 0.1)
+        before = time.monotonic()
+        with pytest.raises(
+            ParamsError, match=r"no MLflow server answers .*refused.*unset the variable"
+        ) as caught:
+            connect()
+    assert time.monotonic() - before < 30
+    assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_starts_again_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([requests.exceptions.ConnectionError("still down"), None])
+
+    def get(url: str, **_: object) -> None:
+        assert url == "http://127.0.0.1:1/health"
+        if (error := next(answers)) is not None:
+            raise error
+
+    monkeypatch.setattr(requests, "get", get)
+    monkeypatch.setattr(store, "SERVER_PAUSE", 0.0)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1/")
+    assert connect().uri == "http://127.0.0.1:1/"
+    assert next(answers, "all used") == "all used"
 
 
 @pytest.mark.parametrize("damage", ["other", "short"])

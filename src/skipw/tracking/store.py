@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ DATABASE_FILE = "mlflow.db"
 SQLITE = "sqlite:///"
 POSTGRES = "postgresql"
 DATABASES = (POSTGRES, "mysql", "mssql")
+SERVERS = ("http://", "https://")
+SERVER_TRIES, SERVER_PAUSE, SERVER_TIMEOUT = 4, 2.0, 10.0  # how often a server is asked, and seconds
 DVC_WORKSPACES = (".dvc", "tmp", "exps")  # `dvc exp run --queue` and `--temp` work in copies below this
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -110,7 +113,7 @@ def connect() -> Store:
 
     Raises:
         ParamsError: if ``MLFLOW_TRACKING_URI`` names a plain folder, which MLflow 3 refuses, an address of another
-            kind than MLflow knows, or a database that can't be reached or is damaged.
+            kind than MLflow knows, or a server or database that can't be reached or is damaged.
     """
     os.environ.update({key: value for key, value in SETTINGS.items() if key not in os.environ})
     uri = _address(os.environ.get("MLFLOW_TRACKING_URI", "").strip())
@@ -122,6 +125,8 @@ def connect() -> Store:
     elif uri.startswith(DATABASES):
         artifacts = mlruns_folder() / "artifacts"
         _create_tables(uri, artifacts)
+    elif uri.startswith(SERVERS):
+        _wait_for_server(uri)
     return Store(_client(uri), uri, artifacts)
 
 
@@ -190,6 +195,44 @@ def _address(wanted: str) -> str:
             f"keeps nothing in plain folders: use {SQLITE}{folder / DATABASE_FILE}."
         )
     return wanted
+
+
+def _wait_for_server(uri: str) -> None:
+    """Until a server answers, whatever it says, for as long as one may take to start again.
+
+    MLflow itself asks an address at which nobody listens for four minutes, and then shows a traceback.
+
+    Raises:
+        ParamsError: if it does not answer.
+    """
+    import requests
+
+    reason = ""
+    for attempt in range(SERVER_TRIES):
+        if attempt:
+            log.info("waiting for the MLflow server of MLFLOW_TRACKING_URI: %s", reason)
+            time.sleep(SERVER_PAUSE)
+        try:
+            requests.get(f"{uri.rstrip('/')}/health", timeout=SERVER_TIMEOUT)
+            return
+        except (requests.exceptions.InvalidURL, requests.exceptions.SSLError) as error:
+            reason = _last_words(error)
+            break
+        except requests.exceptions.RequestException as error:
+            reason = _last_words(error)
+    raise ParamsError(
+        f"no MLflow server answers at the address of MLFLOW_TRACKING_URI ({reason}); start it, correct the address, or "
+        "unset the variable to keep the journal in mlruns/."
+    )
+
+
+def _last_words(error: BaseException) -> str:
+    """What lies at the bottom of an error that wraps others."""
+    while (inner := error.__cause__ or error.__context__ or getattr(error, "reason", None)) is not None:
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    return str(error).strip() or type(error).__name__
 
 
 def _create_database(database: Path, artifacts: Path) -> None:
