@@ -363,6 +363,31 @@ def test_a_plan_is_looked_for_once(
     assert plans_of(settings("har"), prepared, tmp_path) is None
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no array", np.array([3, 99]), np.array([3, 3]), np.array([0.5]), np.array([[3]]), np.array([-1])],
+)
+def test_a_damaged_plan_is_looked_for_again(
+    content: bytes | np.ndarray,
+    settings: Settings,
+    prepared: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    file = tmp_path / "plan.npy"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        np.save(file, content)
+    whole = Plan(np.array([16, 3, 10]), 24, 6)
+    monkeypatch.setattr("skipw.training.plan_search.find_plan", lambda *_, **__: whole)
+    found = plans_of(settings("har", **PLANNED), prepared, tmp_path)
+    assert found is not None and found.plans[0].order.tolist() == [16, 3, 10]
+    assert "plan.npy is damaged" in caplog.text
+    assert np.load(file).tolist() == [16, 3, 10]
+
+
 @pytest.mark.parametrize("kind", ["slopes", "words"])
 def test_data_without_a_fixed_length_has_no_plan(
     kind: str, settings: Settings, request: pytest.FixtureRequest, tmp_path: Path

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["find_plan", "plans_of"]
 
+log = logging.getLogger(__name__)
 HIDDEN, BATCH, LEARNING_RATE = 256, 256, 1e-3
 MEMORY = 0.98  # of the running mean of an input's use
 EVERY = 20  # updates between two prunings
@@ -53,8 +56,8 @@ def _kept(path: Path, settings: TrainSettings, prepared: Path, share: float, bud
     """The plan in this file, found and written if there is none yet."""
     meta, window = load_meta(prepared), settings.window or 1
     steps = meta["num_steps"]
-    if path.exists():
-        return Plan(np.load(path), steps, window)
+    if (order := _read(path, steps)) is not None:
+        return Plan(order, steps, window)
     split = load_split(prepared, "train", settings.train_limit)
     if meta.get("vocabulary_size") or int(split.lengths.min()) < split.inputs.shape[1]:
         raise ParamsError(
@@ -75,6 +78,21 @@ def _kept(path: Path, settings: TrainSettings, prepared: Path, share: float, bud
     np.save(fresh, plan.order)
     fresh.replace(path)
     return plan
+
+
+def _read(path: Path, steps: int) -> npt.NDArray[np.int64] | None:
+    """A plan's inputs; None where there is no such file, or it holds something else."""
+    try:
+        order = np.load(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError):
+        order = np.empty(0)
+    whole = order.ndim == 1 and order.dtype == np.int64 and len(np.unique(order)) == len(order) > 0
+    if whole and order.min() >= 0 and order.max() < steps:
+        return order
+    log.warning("%s is damaged; the plan is looked for again", path.name)
+    return None
 
 
 def find_plan(
