@@ -67,7 +67,10 @@ def test_it_tells_front_states_and_what_to_do_next(said: Said) -> None:
     shown = [row[-1] for row in rows if "-trial-" in row[-1]]
     assert max(map(len, text.splitlines()[4:-6])) <= 80
     assert shown == list(outcome.front["experiment"]), "a row a point, none wrapped at 80 columns"
-    assert "Go on:  skipw search har --trials 20 --epochs 1 --space wide --seed 0 --study " in text
+    go_on = (
+        "skipw search har --trials 20 --epochs 1 --space wide --models skipw,thrrnn,skiprnn --seed 0 --study "
+    )
+    assert f"Go on:  {go_on}" in text
     assert f"Live:   optuna-dashboard {default_storage('har')}" in text
     assert "MLflow:" not in text
 

@@ -11,7 +11,6 @@ from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from skipw.evaluation.curves import NAMES
-from skipw.params import SearchSettings
 from skipw.studies.backlog import origin_of
 from skipw.studies.display import brief
 from skipw.studies.outcome import Outcome
@@ -144,8 +143,7 @@ def resume_command(outcome: Outcome, aim: int | None, storage: str | None = None
     trials = aim if aim is not None and done < aim else done + MORE
     words = ["skipw", "search", outcome.dataset, "--trials", str(trials)]
     words += ["--epochs", f"{search['epochs']:g}", "--space", str(search["space"])]
-    if tuple(search["models"]) != SearchSettings().models:
-        words += ["--models", ",".join(search["models"])]
+    words += ["--models", ",".join(search["models"])]  # params.yaml may name others, or fewer
     words += ["--seed", str(search["seed"]), "--study", outcome.name]
     options = dict(outcome.called) if storage is None else {**outcome.called, "storage": storage}
     for name in ("params", "data", "storage"):
