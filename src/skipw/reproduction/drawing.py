@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import re
 from pathlib import Path
 from typing import Any
 
 from skipw.evaluation.curves import COLOURS
 from skipw.evaluation.figures.axes import COST_LABEL
 from skipw.evaluation.figures.canvas import Axes, Figure, new_figure
+from skipw.reproduction.small_svg import shorten
 
 __all__ = [
     "ANYTIME",
@@ -25,8 +25,6 @@ __all__ = [
 
 #: Of the models trained at many budgets, apart from the paper's own.
 ANYTIME = "#CC3311"
-LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
-INDENT = re.compile(r"^ +", re.MULTILINE)
 
 
 def panels(count: int, *, columns: int = 2, width: float = 4.4, height: float = 3.3, **options: Any) -> Any:
@@ -91,14 +89,13 @@ def legend_below(figure: Figure, axes: Any, columns: int = 3, size: float = 8) -
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write an SVG (numbers of five digits, no indentation) or a PNG, by the file's ending, without a date."""
+    """Write a short SVG or a PNG, by the file's ending, without a date."""
     from matplotlib import rc_context
 
     if path.suffix == ".svg":
         text = io.StringIO()
         with rc_context({"svg.hashsalt": "skipw", "svg.fonttype": "path"}):
             figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-        short = LONG_NUMBER.sub(lambda found: f"{float(found[0]):.5g}", text.getvalue())
-        path.write_text(INDENT.sub("", short), encoding="utf-8")
+        path.write_text(shorten(text.getvalue()), encoding="utf-8")
     else:
         figure.savefig(path, dpi=130, metadata={"Software": None})
