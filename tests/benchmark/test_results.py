@@ -111,6 +111,23 @@ def test_no_names_of_hosts_people_or_folders(monkeypatch: pytest.MonkeyPatch) ->
         assert len(name) < 5 or name not in told
 
 
+def test_the_allocators_settings_are_told(monkeypatch: pytest.MonkeyPatch, results: Results) -> None:
+    for name in ("MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "1073741824")
+    told = describe_machine()["allocator"]
+    assert told.endswith(", MALLOC_MMAP_THRESHOLD_=1073741824")
+    assert not told.startswith(",")
+    monkeypatch.setenv("LD_PRELOAD", "/opt/lib/libone.so.2 /opt/libother.so")
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.trim_threshold=128:glibc.malloc.check=3")
+    told = describe_machine()["allocator"]
+    assert "LD_PRELOAD=libone.so.2:libother.so" in told
+    assert "GLIBC_TUNABLES=glibc.malloc.trim_threshold=128:glibc.malloc.check=3" in told
+    assert "C library" not in markdown(results)  # a file from before it was noted
+    results = replace(results, machine={**results.machine, "allocator": told})
+    assert f"| C library and its allocator | {told} |" in markdown(results)
+
+
 def test_tables(results: Results) -> None:
     text = markdown(results)
     assert "| HAR, 2 × GRU 60 | SkipW | native | 100.0 | 2.00 × [1.82–2.22] | 8.00 × [7.27–8.89] |" in text

@@ -18,11 +18,13 @@ from skipw.ops.native import library
 
 __all__ = ["describe_machine", "describe_versions", "slug"]
 
+ALLOCATOR_SETTINGS = ("GLIBC_TUNABLES", "LD_PRELOAD")
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores, caches of one core in KiB, vector units that torch found, system, load before the run."""
+    """Processor, cores, caches of one core in KiB, vector units that torch found, system, the memory allocator and its
+    settings, load before the run."""
     return {
         "cpu": _cpu_model(),
         "architecture": platform.machine(),
@@ -30,6 +32,7 @@ def describe_machine() -> dict[str, Any]:
         "caches_kib": _caches(),
         "vector_units": torch.backends.cpu.get_cpu_capability(),
         "system": platform.system(),
+        "allocator": _allocator(),
         "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
 
@@ -54,6 +57,18 @@ def slug(cpu: str) -> str:
     """A processor's name for a file name: "Intel(R) Xeon(R) Processor" gives "intel-xeon-processor"."""
     plain = re.sub(r"\((?:r|tm|c)\)|@.*$", " ", cpu.lower())
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "cpu"
+
+
+def _allocator() -> str:
+    """The C library and what the environment sets of its allocator: whether freed blocks go back to the system at once
+    decides what a dense step costs (docs/speed.md). Of libraries loaded beforehand only the files' names."""
+    told = [" ".join(platform.libc_ver()).strip() or "unknown"]
+    for name in sorted(
+        name for name in os.environ if name.startswith("MALLOC_") or name in ALLOCATOR_SETTINGS
+    ):
+        files = [word.rpartition("/")[2] for word in re.split(r"[\s:]+", os.environ[name]) if word]
+        told.append(f"{name}={':'.join(files)}")
+    return ", ".join(told)
 
 
 def _cpu_model() -> str:

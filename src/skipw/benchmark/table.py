@@ -85,6 +85,7 @@ def _machine(results: Results) -> Section:
         ("product peak, one thread", f"{peak['gflops']:.0f} GFLOP/s ({peak['shape'].replace('x', ' × ')})"),
         ("versions", f"Python {versions['python']}, torch {versions['torch']}, skipw {versions['skipw']}"),
         ("native backend", versions["native"]),
+        *([("C library and its allocator", machine["allocator"])] if "allocator" in machine else []),
         ("run", f"{results.mode}, {results.date}, load before it {machine['load_before']}"),
     )
     return Section("Measured on", ("", ""), rows, texts=2)
