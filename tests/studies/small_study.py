@@ -89,12 +89,22 @@ class InMidTrial(threading.Thread):
     def run(self) -> None:
         end = time.monotonic() + 180
         while time.monotonic() < end and self.trial is None:
-            for trial in trials_of(self._storage):
-                if trial.state.name == "RUNNING" and self._has_checkpoint(trial) and self._caught(trial):
-                    return
-            time.sleep(0.1)
+            self._watch([trial for trial in trials_of(self._storage) if trial.state.name == "RUNNING"])
 
-    def _caught(self, trial: Any) -> bool:
+    def _watch(self, trials: list[Any]) -> None:
+        """Look for these trials' checkpoints for a moment, far oftener than a storage can be asked.
+
+        A trial of a second has its checkpoints for half of it, and a busy machine takes as long for one question.
+        """
+        end = time.monotonic() + 0.2
+        while time.monotonic() < end:
+            for trial in trials:
+                if self._has_checkpoint(trial):
+                    self._catch(trial)
+                    return
+            time.sleep(0.005)
+
+    def _catch(self, trial: Any) -> None:
         """Hold the trial's process, act if the trial still runs, let the process go on."""
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(trial.user_attrs["worker"]["pid"])
@@ -104,7 +114,6 @@ class InMidTrial(threading.Thread):
                 self.trial = trial
                 self._action(trial)
             process.resume()
-        return self.trial is not None
 
     def _has_checkpoint(self, trial: Any) -> bool:
         return bool(self._checkpoints(trial))

@@ -23,7 +23,8 @@ LAUNCHER = (
 
 
 def launch(data: str, storage: str, trials: int) -> None:
-    small_study.run(Path(data), storage, small_study.settings(trials=trials))
+    search = small_study.settings(trials=trials, epochs=10.0)  # time to be killed in
+    small_study.run(Path(data), storage, search)
 
 
 def check(storage: str, killed: Any, wanted: int) -> None:
@@ -42,7 +43,7 @@ def test_killed_worker(postgres: Callable[[], str], tmp_path: Path, monkeypatch:
     monkeypatch.setenv("SKIPW_MLRUNS", str(tmp_path / "mlruns"))
     storage, data = postgres(), small_study.prepare(tmp_path / "data")
     killer = small_study.InMidTrial(storage, tmp_path / "mlruns", small_study.kill_worker)
-    outcome = small_study.run(data, storage, small_study.settings(trials=4))
+    outcome = small_study.run(data, storage, small_study.settings(trials=4, epochs=10.0))
     killer.join()
     assert outcome.counts.finished == 4
     check(storage, killer.trial, 4)
@@ -83,6 +84,7 @@ def test_machine_of_two_dies(postgres: Callable[[], str], tmp_path: Path) -> Non
     finally:
         for launcher in launchers.values():
             launcher.kill()
+    assert killer.trial is not None, messages
     dead = killer.trial.user_attrs["worker"]["host"]
     alive = "second" if dead == "first" else "first"
     assert codes == {dead: -signal.SIGKILL, alive: 0}, messages
